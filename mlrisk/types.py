@@ -1,0 +1,64 @@
+"""The shapes of things that the parts of mlrisk hand to one another."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+Params = PyTree
+Hyper = PyTree
+Metrics = dict[str, Array]
+PRNGKey = Key[Array, ""]
+Scalar = Float[Array, ""]
+
+
+class Examples(NamedTuple):
+    """Labelled inputs: ``inputs`` (n, *shape) and integer ``labels`` (n,)."""
+
+    inputs: Float[Array, "n ..."]
+    labels: Int[Array, " n"]
+
+
+class Model(NamedTuple):
+    """A model as a pair of pure functions, and a third where training differs from prediction.
+
+    ``init(key) -> params``; ``apply(params, inputs) -> outputs`` on a batch (n, *shape);
+    ``apply_train(params, inputs, key) -> (outputs, state)`` for models with batch statistics or dropout, where
+    ``state`` is a dict of the top-level entries of ``params`` to replace after the optimiser step (may be empty).
+    """
+
+    init: Callable[[PRNGKey], Params]
+    apply: Callable[[Params, Array], Any]
+    apply_train: Callable[[Params, Array, PRNGKey], tuple[Any, dict[str, Any]]] | None = None
+
+
+class Aux(NamedTuple):
+    """What an objective returns beside its loss when the model carries state: metrics and replaced entries."""
+
+    metrics: Metrics
+    state: dict[str, Any]
+
+
+class Objective(Protocol):
+    """``(params, batch, hyper, key) -> (loss, metrics)``, or ``(loss, Aux)`` for models that carry state."""
+
+    def __call__(
+        self, params: Params, batch: Any, hyper: Hyper, key: PRNGKey, /
+    ) -> tuple[Scalar, Metrics | Aux]:
+        """The scalar to minimise, and scalar metrics to average over the block."""
+        ...
+
+
+class Sampler(Protocol):
+    """``(key, step) -> batch``: the same key and step give the same batch, on any machine."""
+
+    def __call__(self, key: PRNGKey, step: Int[Array, ""], /) -> Any:
+        """The batch of one step; ``key`` is the same at every step."""
+        ...
+
+
+Probe = Callable[[Any, PRNGKey], Metrics]
+"""``(state, key) -> metrics``: a pure function of the training state, called at the end of each block."""
+
+PyTreeDef = jax.tree_util.PyTreeDef
