@@ -5,10 +5,10 @@ import hashlib
 import jax
 from jaxtyping import Array, Int
 
-from mlrisk.types import PRNGKey
+from mlrisk.types import RandomKey
 
 
-def stream(key: PRNGKey, name: str) -> PRNGKey:
+def stream(key: RandomKey, name: str) -> RandomKey:
     """The stream called ``name`` under ``key``: ``fold_in(key, sha256(name)[:4])``.
 
     Args:
@@ -25,7 +25,7 @@ def stream(key: PRNGKey, name: str) -> PRNGKey:
     return jax.random.fold_in(key, int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
 
 
-def streams(key: PRNGKey, *names: str) -> tuple[PRNGKey, ...]:
+def streams(key: RandomKey, *names: str) -> tuple[RandomKey, ...]:
     """The streams of several names, in their order; see `stream`.
 
     Raises:
@@ -36,13 +36,13 @@ def streams(key: PRNGKey, *names: str) -> tuple[PRNGKey, ...]:
     return tuple(stream(key, name) for name in names)
 
 
-def step_key(key: PRNGKey, step: Int[Array, ""] | int) -> PRNGKey:
+def step_key(key: RandomKey, step: Int[Array, ""] | int) -> RandomKey:
     """The key of one step of a stream: ``fold_in(key, step)``."""
     _require_typed(key)
     return jax.random.fold_in(key, step)
 
 
-def lane_keys(key: PRNGKey, count: int) -> PRNGKey:
+def lane_keys(key: RandomKey, count: int) -> RandomKey:
     """The keys of ``count`` lanes (count,): lane i gets ``fold_in(stream(key, "lanes"), i)`` whatever the count."""
     if count < 1:
         raise ValueError(f"count: {count} is not a positive number of lanes")
@@ -50,6 +50,6 @@ def lane_keys(key: PRNGKey, count: int) -> PRNGKey:
     return jax.vmap(lambda i: jax.random.fold_in(base, i))(jax.numpy.arange(count))
 
 
-def _require_typed(key: PRNGKey) -> None:
+def _require_typed(key: RandomKey) -> None:
     if not jax.numpy.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
         raise TypeError("key: expected a typed key from jax.random.key(seed), got a legacy key or another array")

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 Params = PyTree
 Hyper = PyTree
 Metrics = dict[str, Array]
-PRNGKey = Key[Array, ""]
+RandomKey = Key[Array, ""]
 Scalar = Float[Array, ""]
 
 
@@ -28,9 +28,9 @@ class Model(NamedTuple):
     ``state`` is a dict of the top-level entries of ``params`` to replace after the optimiser step (may be empty).
     """
 
-    init: Callable[[PRNGKey], Params]
+    init: Callable[[RandomKey], Params]
     apply: Callable[[Params, Array], Any]
-    apply_train: Callable[[Params, Array, PRNGKey], tuple[Any, dict[str, Any]]] | None = None
+    apply_train: Callable[[Params, Array, RandomKey], tuple[Any, dict[str, Any]]] | None = None
 
 
 class Aux(NamedTuple):
@@ -44,7 +44,7 @@ class Objective(Protocol):
     """``(params, batch, hyper, key) -> (loss, metrics)``, or ``(loss, Aux)`` for models that carry state."""
 
     def __call__(
-        self, params: Params, batch: Any, hyper: Hyper, key: PRNGKey, /
+        self, params: Params, batch: Any, hyper: Hyper, key: RandomKey, /
     ) -> tuple[Scalar, Metrics | Aux]:
         """The scalar to minimise, and scalar metrics to average over the block."""
         ...
@@ -53,12 +53,12 @@ class Objective(Protocol):
 class Sampler(Protocol):
     """``(key, step) -> batch``: the same key and step give the same batch, on any machine."""
 
-    def __call__(self, key: PRNGKey, step: Int[Array, ""], /) -> Any:
+    def __call__(self, key: RandomKey, step: Int[Array, ""], /) -> Any:
         """The batch of one step; ``key`` is the same at every step."""
         ...
 
 
-Probe = Callable[[Any, PRNGKey], Metrics]
+Probe = Callable[[Any, RandomKey], Metrics]
 """``(state, key) -> metrics``: a pure function of the training state, called at the end of each block."""
 
 PyTreeDef = jax.tree_util.PyTreeDef
