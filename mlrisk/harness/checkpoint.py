@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from mlrisk.harness import processes
-from mlrisk.harness.files import storing
+from mlrisk.files import storing
 
 
 class Checkpoints:

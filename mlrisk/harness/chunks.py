@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from mlrisk.errors import BadInput
-from mlrisk.harness.files import storing, write_bytes, write_json
+from mlrisk.files import storing, write_bytes, write_json
 
 log = logging.getLogger("mlrisk")
 

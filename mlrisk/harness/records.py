@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlrisk.errors import StorageError
-from mlrisk.harness.files import storing, write_bytes
+from mlrisk.files import storing, write_bytes
 from mlrisk.harness.loop import Fit
 
 LANE_SPLIT = "lane"

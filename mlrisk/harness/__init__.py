@@ -1,0 +1,20 @@
+"""The harness: ``train(key, hyper)`` as a pure function, and sweeps of it that survive anything."""
+
+from mlrisk.harness.lanes import Plan
+from mlrisk.harness.loop import Fit, Train, TrainState, make_train
+from mlrisk.harness.records import Records, from_fit
+from mlrisk.harness.sweep import sweep
+from mlrisk.harness.tracking import Best, BestRule
+
+__all__ = [
+    "Best",
+    "BestRule",
+    "Fit",
+    "Plan",
+    "Records",
+    "Train",
+    "TrainState",
+    "from_fit",
+    "make_train",
+    "sweep",
+]

@@ -1,0 +1,27 @@
+"""The optimisers that configs can name; everything else is optax's own."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import optax
+
+from mlrisk.config import setting
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """An optimiser by name with its few constants."""
+
+    name: Literal["sgd", "adam"] = setting("sgd", "which optimiser")
+    learning_rate: float = setting(0.01, "step size", above=0)
+    momentum: float = setting(0.0, "momentum of sgd, first-moment decay of adam", at_least=0, below=1)
+    clip_norm: float | None = setting(None, "clip the global gradient norm to this", above=0)
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The optax transformation that a config names."""
+    made = {
+        "sgd": lambda: optax.sgd(config.learning_rate, momentum=config.momentum or None),
+        "adam": lambda: optax.adam(config.learning_rate, b1=config.momentum or 0.9),
+    }[config.name]()
+    return made if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), made)
