@@ -3,7 +3,7 @@
 import hashlib
 
 import jax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Key
 
 from mlrisk.types import RandomKey
 
@@ -42,7 +42,7 @@ def step_key(key: RandomKey, step: Int[Array, ""] | int) -> RandomKey:
     return jax.random.fold_in(key, step)
 
 
-def lane_keys(key: RandomKey, count: int) -> RandomKey:
+def lane_keys(key: RandomKey, count: int) -> Key[Array, " count"]:
     """The keys of ``count`` lanes (count,): lane i gets ``fold_in(stream(key, "lanes"), i)`` whatever the count."""
     if count < 1:
         raise ValueError(f"count: {count} is not a positive number of lanes")

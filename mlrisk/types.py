@@ -1,9 +1,8 @@
 """The shapes of things that the parts of mlrisk hand to one another."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import jax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 Params = PyTree
@@ -40,25 +39,17 @@ class Aux(NamedTuple):
     state: dict[str, Any]
 
 
-class Objective(Protocol):
-    """``(params, batch, hyper, key) -> (loss, metrics)``, or ``(loss, Aux)`` for models that carry state."""
+Objective = Callable[[Params, Any, Hyper, RandomKey], tuple[Scalar, Metrics | Aux]]
+"""``(params, batch, hyper, key) -> (loss, metrics)``, or ``(loss, Aux)`` for models that carry state.
 
-    def __call__(
-        self, params: Params, batch: Any, hyper: Hyper, key: RandomKey, /
-    ) -> tuple[Scalar, Metrics | Aux]:
-        """The scalar to minimise, and scalar metrics to average over the block."""
-        ...
+The loss is the scalar to minimise; metrics are scalars, averaged over the steps of a block.
+"""
 
+Sampler = Callable[..., Any]
+"""``(key, step) -> batch``, or ``(key, step, hyper) -> batch``; the key is the same at every step."""
 
-class Sampler(Protocol):
-    """``(key, step) -> batch``: the same key and step give the same batch, on any machine."""
+Probe = Callable[..., Metrics]
+"""``(state, key) -> metrics``, or ``(state, key, hyper) -> metrics``: a pure function of the training state.
 
-    def __call__(self, key: RandomKey, step: Int[Array, ""], /) -> Any:
-        """The batch of one step; ``key`` is the same at every step."""
-        ...
-
-
-Probe = Callable[[Any, RandomKey], Metrics]
-"""``(state, key) -> metrics``: a pure function of the training state, called at the end of each block."""
-
-PyTreeDef = jax.tree_util.PyTreeDef
+Called at the end of each block; metrics may be arrays of any shape.
+"""

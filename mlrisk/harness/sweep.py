@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 from tqdm import tqdm
 
 from mlrisk.errors import BadInput
@@ -21,14 +21,13 @@ from mlrisk.harness.engine import Engine, build, run_chunk
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Train
 from mlrisk.harness.program import Program, lock, segmented_program, unlock, whole_program
-from mlrisk.types import RandomKey
 
 log = logging.getLogger("mlrisk")
 
 
 def sweep(
     train: Callable[..., PyTree],
-    keys: RandomKey,
+    keys: Key[Array, " seeds"],
     hypers: PyTree = None,
     *,
     lanes: int | Literal["auto", "wide"] = "auto",
@@ -87,7 +86,7 @@ def sweep(
     return lock(shaped, program.last.out_keys)
 
 
-def _lane_inputs(keys: RandomKey, hypers: PyTree) -> tuple[PyTree, tuple[int, ...]]:
+def _lane_inputs(keys: Key[Array, " seeds"], hypers: PyTree) -> tuple[PyTree, tuple[int, ...]]:
     """Host arrays (key words, hypers) with one row per lane, settings outermost, and the axes of the result."""
     if not jnp.issubdtype(getattr(keys, "dtype", None), jax.dtypes.prng_key) or keys.ndim != 1 or not keys.size:
         raise ValueError(
@@ -105,7 +104,7 @@ def _lane_inputs(keys: RandomKey, hypers: PyTree) -> tuple[PyTree, tuple[int, ..
     return (np.tile(words, (settings, 1)), repeated), (settings, seeds)
 
 
-def _program(train: Callable[..., PyTree], keys: RandomKey, hypers: PyTree, *, segmented: bool) -> Program:
+def _program(train: Callable[..., PyTree], keys: Key[Array, " seeds"], hypers: PyTree, *, segmented: bool) -> Program:
     hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], hypers)
     if segmented and isinstance(train, Train) and train.num_blocks > 1:
         return segmented_program(train, keys[0], hyper)
