@@ -1,0 +1,38 @@
+"""From the tables of a run to claims with verdicts, figures in one style, and one page that stands alone."""
+
+from mlrisk.report.claims import Claim, Obtained, Tables, judge, write_claims
+from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, style
+from mlrisk.report.folder import RunView, find_runs, load_run
+from mlrisk.report.formats import format_interval, format_number
+from mlrisk.report.html import Page, render, report, report_run, write
+from mlrisk.report.intervals import Interval, bootstrap_interval
+from mlrisk.report.tables import TableView, read_table, to_rows, write_table
+
+__all__ = [
+    "PALETTE",
+    "Claim",
+    "Interval",
+    "Obtained",
+    "Page",
+    "Plate",
+    "RunView",
+    "TableView",
+    "Tables",
+    "bootstrap_interval",
+    "find_runs",
+    "format_interval",
+    "format_number",
+    "house_style",
+    "judge",
+    "load_run",
+    "read_table",
+    "render",
+    "report",
+    "report_run",
+    "save_figures",
+    "style",
+    "to_rows",
+    "write",
+    "write_claims",
+    "write_table",
+]

@@ -1,0 +1,120 @@
+"""Tables: written as Parquet with their caption inside, shown as rows of formatted text."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlrisk.errors import StorageError
+from mlrisk.report.files import replacing
+from mlrisk.report.formats import NONE, format_column
+
+_CAPTION = b"caption"
+_LONGEST_CELL = 80
+
+
+class TableView(NamedTuple):
+    """A table as text: ``columns`` of (heading, whether numeric), ``rows`` of cells, and what was left."""
+
+    name: str
+    caption: str
+    columns: list[tuple[str, bool]]
+    rows: list[list[str]]
+    total_rows: int
+    total_columns: int
+
+    @property
+    def left_out(self) -> str:
+        """What a reader of the rows does not see, in words; empty where all is shown."""
+        parts = []
+        if len(self.rows) < self.total_rows:
+            parts.append(f"the first {len(self.rows):,} of {self.total_rows:,} rows")
+        if len(self.columns) < self.total_columns:
+            parts.append(f"the first {len(self.columns):,} of {self.total_columns:,} columns")
+        return " and ".join(parts)
+
+
+def write_table(table: pa.Table, path: Path, caption: str) -> Path:
+    """Writes a table as Parquet with its caption in the schema, whole or not at all.
+
+    Args:
+        table: any Arrow table.
+        path: usually ``tables/<name>.parquet`` in the run folder.
+        caption: a sentence that says what a row is, and the units.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    metadata = {**(table.schema.metadata or {}), _CAPTION: caption.encode()}
+    with replacing(path) as draft:
+        pq.write_table(table.replace_schema_metadata(metadata), draft)
+    return Path(path)
+
+
+def read_table(path: Path) -> pa.Table:
+    """The table of a Parquet file.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    if not Path(path).is_file():
+        raise StorageError(f"{path}: is missing")
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"{path}: is damaged (not a whole Parquet file)") from error
+
+
+def caption_of(table: pa.Table) -> str:
+    """The caption that `write_table` put into the schema; empty where there is none."""
+    return (table.schema.metadata or {}).get(_CAPTION, b"").decode()
+
+
+def to_rows(table: pa.Table, name: str = "", *, most_rows: int = 12, most_columns: int = 12) -> TableView:
+    """The beginning of a table as formatted text.
+
+    Args:
+        table: any Arrow table.
+        name: its name, for headings and links.
+        most_rows: rows shown; the rest is counted.
+        most_columns: columns shown; the rest is counted.
+
+    Returns:
+        A `TableView`: floats to four significant digits, integers whole, missing values as a dash.
+    """
+    head = table.slice(0, most_rows).select(table.column_names[:most_columns])
+    cells = [_cells(head.column(i)) for i in range(head.num_columns)]
+    return TableView(
+        name=name,
+        caption=caption_of(table),
+        columns=[(field.name, _numeric(field.type)) for field in head.schema],
+        rows=[list(row) for row in zip(*cells, strict=True)],
+        total_rows=table.num_rows,
+        total_columns=table.num_columns,
+    )
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _cells(column: pa.ChunkedArray) -> list[str]:
+    values = column.to_pylist()
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return format_column([None if value is None else float(value) for value in values])
+    return [_cell(value) for value in values]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)  # ungrouped: seeds, steps and labels are names as often as they are counts
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
