@@ -29,7 +29,7 @@ from mlrisk.measures import (
 )
 from mlrisk.models import alexnet_small, mlp
 from mlrisk.objectives import classification
-from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables, bootstrap_interval, house_style
+from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables, bootstrap_interval, captioned, house_style
 from mlrisk.types import Examples, Model, Objective, RandomKey
 
 CONDITIONS = ("real", "randX", "randY")
@@ -184,7 +184,19 @@ def analyse(records: Records) -> Tables:
     correct = records.arrays["tracked/correct"][:, :, -1, :]
     labels = records.arrays["data/labels"]
     rows = [_condition(i, name, correct[i], labels[i]) for i, name in enumerate(CONDITIONS)]
-    return {"dispersion": pa.Table.from_pylist(rows), "difficulty": _difficulty(correct, records)}
+    return {
+        "dispersion": captioned(
+            pa.Table.from_pylist(rows),
+            "One row per condition: accuracy on the tracked examples, variance of difficulty over the binomial "
+            "variance (overall and within classes), p-value of chance, share of examples right or wrong in over "
+            "95 % of the seeds, and correlation of difficulty between halves of the seeds; 95 % intervals.",
+        ),
+        "difficulty": captioned(
+            _difficulty(correct, records),
+            "One row per condition and tracked example: its index in the training split, its true label, the label "
+            "it was trained and judged with, and the share of seeds that misclassify it.",
+        ),
+    }
 
 
 def _condition(number: int, name: str, correct: Bool[np.ndarray, "seeds n"], labels: np.ndarray) -> dict[str, Any]:

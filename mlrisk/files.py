@@ -2,8 +2,8 @@
 
 import errno
 import json
+import math
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,48 +22,123 @@ REASONS = {
     errno.EEXIST: "there is a file of that name where a folder is needed; choose another --out",
     errno.ENOENT: "it cannot be created there; choose another --out",
 }
+TEMPORARY = ".draft"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, force it to disk, then rename it into place."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}", suffix=".tmp", dir=path.parent)
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that takes its place, forced to disk, when the block ends well.
+
+    Args:
+        path: where the file shall be; missing parent folders are made.
+
+    Yields:
+        The temporary path to write to, in the same folder, so that the rename is atomic.
+
+    Raises:
+        StorageError: the folder or the file cannot be written; what was there before is untouched.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name[:40]}.{os.getpid()}{TEMPORARY}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        with open(draft, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        os.replace(draft, path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        try:
+            draft.unlink(missing_ok=True)
+        except OSError:
+            pass  # a parent that is no folder: there is no draft either
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write a file, whole or not at all.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with replacing(path) as draft:
+        draft.write_bytes(data)
+    return Path(path)
+
+
+def write_text(path: Path, text: str) -> Path:
     """`write_bytes` for text in UTF-8."""
-    write_bytes(path, text.encode())
+    return write_bytes(path, text.encode())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """`write_bytes` for a JSON document, indented, with a final newline."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any) -> Path:
+    """`write_bytes` for strict JSON: NaN and infinities become the strings that ``float`` reads back."""
+    return write_text(path, json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that ought to be there.
+
+    Raises:
+        StorageError: the file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise StorageError(f"{path}: is missing") from error
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{path}: is damaged (not UTF-8 text)") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_json(path: Path, kind: type[dict] | type[list] = dict) -> Any:
+    """The value of a JSON file whose outermost value is of type ``kind``.
+
+    Raises:
+        StorageError: the file is missing, is not JSON, or holds another kind of value.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except ValueError as error:
+        raise StorageError(f"{path}: is damaged (not JSON: {error})") from error
+    if not isinstance(value, kind):
+        raise StorageError(f"{path}: is damaged (holds a {type(value).__name__}, not a {kind.__name__})")
+    return value
 
 
 @contextmanager
 def storing(folder: Path, kept: str) -> Iterator[None]:
-    """Turn an operating-system error while writing under ``folder`` into one line.
+    """Turn an operating-system error while writing under ``folder`` into one line that a user can act on.
 
     Args:
         folder: where the writing happens; named in the line.
         kept: what is still whole; ends the line.
 
     Raises:
-        StorageError: instead of any `OSError`.
+        StorageError: for any `OSError`, and for a `StorageError` that came of one.
     """
     try:
         yield
-    except StorageError:
-        raise
-    except OSError as error:
-        reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise StorageError(f"run folder {folder}: {reason} ({kept})") from error
+    except (OSError, StorageError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        if not isinstance(cause, OSError) or str(error).startswith("run folder"):
+            raise
+        reason = REASONS.get(cause.errno or 0, cause.strerror or str(cause))
+        raise StorageError(f"run folder {folder}: {reason} ({kept})") from cause
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove half-written files that a killed process left in a folder."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -87,9 +87,9 @@ def summarise(job: Job, records: Records, command: str, started: float, say: Cal
         report.write_table(table, folder / "tables" / f"{name}.parquet")
     report.save_figures(experiment.figures(records, tables), folder / "figures")
     judged = report.judge(experiment.claims, tables, _scale(job))
-    write_json(folder / "claims.json", judged)
+    report.write_claims(folder / "claims.json", judged)
     write_json(folder / "run.json", _facts(job, records, command, started))
-    report.report([folder], folder / "report.html")
+    report.report_run(folder)
     for row in judged:
         say(report.claim_line(row))
     for lane in records.diverged():

@@ -13,7 +13,7 @@ from test_report_run import fake_run
 
 from mlrisk.errors import BadInput
 from mlrisk.report import report, report_run
-from mlrisk.report.files import write_json, write_text
+from mlrisk.files import write_json, write_text
 
 
 class Checker(html.parser.HTMLParser):

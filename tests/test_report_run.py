@@ -17,7 +17,7 @@ from mlrisk.report import (
     write_claims,
     write_table,
 )
-from mlrisk.report.files import write_json, write_text
+from mlrisk.files import write_json, write_text
 
 ARMS = {"real": (1.2, 0.6), "randX": (60.0, 340.0), "randY": (6.0, 33.0)}
 CONFIG = """data:

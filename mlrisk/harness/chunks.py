@@ -115,9 +115,3 @@ def write_plan(folder: Path, plan: Sequence[int], identity: str) -> None:
     with storing(folder, "nothing was started"):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "plan.json", {"plan": list(plan), "identity": identity})
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove half-written temporary files that a killed process left behind."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)

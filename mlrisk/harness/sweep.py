@@ -13,10 +13,11 @@ from jaxtyping import Array, Key, PyTree
 from tqdm import tqdm
 
 from mlrisk.errors import BadInput
+from mlrisk.files import remove_drafts
 from mlrisk.harness import lanes as layout
 from mlrisk.harness import processes
 from mlrisk.harness.checkpoint import Checkpoints
-from mlrisk.harness.chunks import ChunkStore, fingerprint, read_plan, remove_leftovers, write_plan
+from mlrisk.harness.chunks import ChunkStore, fingerprint, read_plan, write_plan
 from mlrisk.harness.engine import Engine, build, run_chunk
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Train
@@ -123,7 +124,7 @@ def _open_store(
     store = ChunkStore(folder, fingerprint(text, [*arrays, *jax.tree.leaves(inputs)]), program.last.out)
     kept = read_plan(folder, store.identity) if processes.writes() else None
     if processes.writes():
-        remove_leftovers(folder)
+        remove_drafts(folder)
     numbers = processes.agree(np.asarray(kept or (0, 0, 0, 0)))
     return store, Plan(*(int(n) for n in numbers)) if numbers[0] else None
 

@@ -1,12 +1,12 @@
 """From the tables of a run to claims with verdicts, figures in one style, and one page that stands alone."""
 
-from mlrisk.report.claims import Claim, Obtained, Tables, judge, write_claims
+from mlrisk.report.claims import Claim, Obtained, Tables, claim_line, judge, write_claims
 from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, style
 from mlrisk.report.folder import RunView, find_runs, load_run
 from mlrisk.report.formats import format_interval, format_number
 from mlrisk.report.html import Page, render, report, report_run, write
 from mlrisk.report.intervals import Interval, bootstrap_interval
-from mlrisk.report.tables import TableView, read_table, to_rows, write_table
+from mlrisk.report.tables import TableView, captioned, read_table, to_rows, write_table
 
 __all__ = [
     "PALETTE",
@@ -19,6 +19,8 @@ __all__ = [
     "TableView",
     "Tables",
     "bootstrap_interval",
+    "captioned",
+    "claim_line",
     "find_runs",
     "format_interval",
     "format_number",

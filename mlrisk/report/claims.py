@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlrisk.errors import BadInput
-from mlrisk.report.files import write_json
+from mlrisk.files import write_json
+from mlrisk.report.formats import format_interval
 
 Tables = dict[str, pa.Table]
 
@@ -82,6 +83,14 @@ def judge(claims: Iterable[Claim], tables: Tables, scale: str) -> list[dict[str,
                 f"claims: the name {name!r} is used {names.count(name)} times; each claim needs its own"
             )
     return [_published(claim, scale) | _judged(claim, tables) for claim in claims]
+
+
+def claim_line(row: dict[str, Any]) -> str:
+    """A row of `judge` in one line for a terminal: verdict, name, value with interval, criterion."""
+    if row["value"] is None:
+        return f"{row['verdict']:10}  {row['name']}: {row['problem']}"
+    found = format_interval(row["value"], row["low"], row["high"])
+    return f"{row['verdict']:10}  {row['name']}: {found} ({row['n']} seeds), to be {row['criterion']}"
 
 
 def write_claims(path: Path, rows: list[dict[str, Any]]) -> Path:

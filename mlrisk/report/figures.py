@@ -11,7 +11,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 from mlrisk.errors import BadInput
-from mlrisk.report.files import replacing, write_json
+from mlrisk.files import replacing, write_json
 
 INK = "#20262d"
 GRID = "#d9dde2"

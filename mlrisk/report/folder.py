@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from mlrisk.errors import BadInput, StorageError
-from mlrisk.report.files import read_json, read_text
+from mlrisk.files import read_json, read_text
 from mlrisk.report.pictures import Picture, load_picture
 from mlrisk.report.tables import TableView, read_table, to_rows
 

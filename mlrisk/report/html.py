@@ -11,7 +11,7 @@ import jinja2
 
 import mlrisk
 from mlrisk.errors import BadInput
-from mlrisk.report.files import write_text
+from mlrisk.files import write_text
 from mlrisk.report.folder import RunView, find_runs, load_run, run_name
 from mlrisk.report.formats import format_duration, format_interval, format_number
 

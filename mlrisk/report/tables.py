@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlrisk.errors import StorageError
-from mlrisk.report.files import replacing
+from mlrisk.files import replacing
 from mlrisk.report.formats import NONE, format_column
 
 _CAPTION = b"caption"
@@ -35,13 +35,13 @@ class TableView(NamedTuple):
         return " and ".join(parts)
 
 
-def write_table(table: pa.Table, path: Path, caption: str) -> Path:
+def write_table(table: pa.Table, path: Path, caption: str | None = None) -> Path:
     """Writes a table as Parquet with its caption in the schema, whole or not at all.
 
     Args:
         table: any Arrow table.
         path: usually ``tables/<name>.parquet`` in the run folder.
-        caption: a sentence that says what a row is, and the units.
+        caption: a sentence that says what a row is, and the units; None keeps the one that the table has.
 
     Returns:
         ``path``.
@@ -49,10 +49,14 @@ def write_table(table: pa.Table, path: Path, caption: str) -> Path:
     Raises:
         StorageError: the file cannot be written.
     """
-    metadata = {**(table.schema.metadata or {}), _CAPTION: caption.encode()}
     with replacing(path) as draft:
-        pq.write_table(table.replace_schema_metadata(metadata), draft)
+        pq.write_table(table if caption is None else captioned(table, caption), draft)
     return Path(path)
+
+
+def captioned(table: pa.Table, caption: str) -> pa.Table:
+    """The table with a caption in its schema: a sentence that says what a row is, and the units."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _CAPTION: caption.encode()})
 
 
 def read_table(path: Path) -> pa.Table:
