@@ -19,6 +19,11 @@ NOISES = {
     "rand_x per pixel": lambda key, examples, fraction: rand_x(key, examples, fraction, moments="pixel"),
     "rand_y": lambda key, examples, fraction: rand_y(key, examples, 10, fraction),
 }
+# one program each instead of one for every operation: the tests are mostly compilation
+RAND_X = jax.jit(rand_x, static_argnames=("fraction", "moments"))
+RAND_Y = jax.jit(rand_y, static_argnums=(2, 3))
+STANDARDISE = jax.jit(standardise, static_argnames="per")
+SUBSET = jax.jit(subset, static_argnames=("size", "balanced"))
 
 
 def made(count=200, shape=(3, 4, 2), seed=0):
@@ -70,14 +75,14 @@ def test_every_example_is_equally_likely_to_be_replaced():
 
 def test_rand_x_has_the_global_moments_of_the_data_and_is_gaussian():
     examples = made(count=2000)
-    noise = np.asarray(rand_x(jax.random.key(4), examples).examples.inputs).ravel()
+    noise = np.asarray(RAND_X(jax.random.key(4), examples).examples.inputs).ravel()
     standard = (noise - examples.inputs.mean(dtype=float)) / examples.inputs.std(dtype=float)
     assert stats.kstest(standard, "norm").pvalue > LIMIT
 
 
 def test_rand_x_per_pixel_has_the_moments_of_each_pixel_and_keeps_constants():
     examples = made(count=5000)
-    noise = np.asarray(rand_x(jax.random.key(5), examples, moments="pixel").examples.inputs)
+    noise = np.asarray(RAND_X(jax.random.key(5), examples, moments="pixel").examples.inputs)
     error = np.abs(noise.mean(0) - examples.inputs.mean(0)) / (examples.inputs.std(0) + 1e-6) * np.sqrt(5000)
     assert error[1:].max() < 5
     np.testing.assert_allclose(noise.std(0)[1:], examples.inputs.std(0)[1:], rtol=0.06)
@@ -87,7 +92,7 @@ def test_rand_x_per_pixel_has_the_moments_of_each_pixel_and_keeps_constants():
 @pytest.mark.parametrize("num_classes", [1, 10])
 def test_rand_y_is_uniform_over_all_classes_whatever_the_label_was(num_classes):
     examples = Examples(np.zeros((20_000, 1), np.float32), np.zeros(20_000, np.int32))
-    labels, mask = rand_y(jax.random.key(6), examples, num_classes, 0.5)
+    labels, mask = RAND_Y(jax.random.key(6), examples, num_classes, 0.5)
     counts = np.bincount(np.asarray(labels.labels)[np.asarray(mask)], minlength=num_classes)
     assert len(counts) == num_classes
     assert num_classes == 1 or stats.chisquare(counts).pvalue > LIMIT
@@ -120,7 +125,7 @@ AXES = {"global": (0, 1, 2, 3), "channel": (0, 1, 2), "pixel": (0,)}
 @pytest.mark.parametrize(("per", "axes"), AXES.items())
 def test_moments_agree_with_double_precision(per, axes):
     inputs = made(count=3000).inputs
-    mean, std = moments(inputs, per)
+    mean, std = jax.jit(moments, static_argnums=1)(inputs, per)
     np.testing.assert_allclose(mean, inputs.mean(axes, dtype=float), rtol=1e-5)
     np.testing.assert_allclose(std, inputs.std(axes, dtype=float), rtol=1e-4, atol=1e-6)
 
@@ -128,7 +133,7 @@ def test_moments_agree_with_double_precision(per, axes):
 @pytest.mark.parametrize(("per", "axes"), AXES.items())
 def test_standardised_examples_have_mean_0_and_deviation_1_or_0(per, axes):
     examples = made()
-    result = jax.jit(lambda examples: standardise(examples, per=per))(examples)
+    result = STANDARDISE(examples, per=per)
     inputs = np.asarray(result.inputs, float)
     np.testing.assert_allclose(inputs.mean(axes), 0, atol=1e-5)
     deviation = inputs.std(axes)
@@ -140,18 +145,18 @@ def test_standardised_examples_have_mean_0_and_deviation_1_or_0(per, axes):
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 3e4])
 def test_constant_inputs_are_centred_and_stay_finite(value):
     constant = Examples(np.full((1001, 5), value, np.float32), np.zeros(1001, np.int32))
-    result = np.asarray(standardise(constant, per="pixel").inputs)
+    result = np.asarray(STANDARDISE(constant, per="pixel").inputs)
     np.testing.assert_allclose(result, 0, atol=max(1e-5, abs(value) * 1e-5))
 
 
 @pytest.mark.parametrize("per", AXES)
 def test_standardising_by_a_reference_is_the_same_affine_map(per):
     train, test = made(seed=1), made(count=30, seed=2)
-    both = standardise(
+    both = STANDARDISE(
         Examples(np.concatenate([train.inputs, test.inputs]), np.zeros(230, np.int32)), train, per=per
     )
-    np.testing.assert_allclose(both.inputs[:200], standardise(train, per=per).inputs, atol=1e-5)
-    np.testing.assert_allclose(both.inputs[200:], standardise(test, train, per=per).inputs, atol=1e-5)
+    np.testing.assert_allclose(both.inputs[:200], STANDARDISE(train, per=per).inputs, atol=1e-5)
+    np.testing.assert_allclose(both.inputs[200:], STANDARDISE(test, train, per=per).inputs, atol=1e-5)
 
 
 def test_standardise_refuses_a_reference_of_another_shape():
@@ -167,7 +172,7 @@ def places(count):
 @pytest.mark.parametrize("size", [1, 24])
 @given(seed=st.integers(0, 1000))
 def test_a_subset_has_no_repeats_and_keeps_labels_with_inputs(size, balanced, seed):
-    chosen = subset(jax.random.key(seed), places(24), size, balanced=balanced)
+    chosen = SUBSET(jax.random.key(seed), places(24), size, balanced=balanced)
     origin = np.asarray(chosen.inputs)[:, 0].astype(int)
     assert len(set(origin.tolist())) == size
     np.testing.assert_array_equal(chosen.labels, origin % 4)
@@ -175,7 +180,7 @@ def test_a_subset_has_no_repeats_and_keeps_labels_with_inputs(size, balanced, se
 
 @pytest.mark.parametrize("balanced", [False, True])
 def test_every_example_is_equally_likely_to_be_in_a_subset(balanced):
-    draw = jax.vmap(lambda key: subset(key, places(24), 10, balanced=balanced).inputs[:, 0])
+    draw = jax.jit(jax.vmap(lambda key: subset(key, places(24), 10, balanced=balanced).inputs[:, 0]))
     drawn = np.asarray(draw(jax.random.split(jax.random.key(8), 3000))).astype(int)
     # fewer degrees of freedom scatter than 23, so this limit is on the safe side
     assert stats.chisquare(np.bincount(drawn.ravel(), minlength=24)).pvalue > LIMIT
@@ -185,7 +190,7 @@ def test_every_example_is_equally_likely_to_be_in_a_subset(balanced):
 @given(labels=st.lists(st.integers(0, 4), min_size=30, max_size=30))
 def test_a_balanced_subset_takes_the_classes_in_turns(size, labels):
     examples = Examples(np.zeros((30, 1), np.float32), np.array(labels, np.int32))
-    chosen = subset(jax.random.key(0), examples, size, balanced=True)
+    chosen = SUBSET(jax.random.key(0), examples, size, balanced=True)
     counts, available = (np.bincount(values, minlength=5) for values in (chosen.labels, labels))
     assert counts.sum() == size
     assert np.all((counts == available) | (counts >= counts.max() - 1))

@@ -34,14 +34,17 @@ def p_value(counts):
     return stats.chisquare(counts.ravel()).pvalue
 
 
+PERMUTED = jax.jit(permuted_index, static_argnums=(2, 3))
+
+
 @pytest.mark.parametrize("size", [1, 2, 1009, 50_000])
 def test_permuted_index_is_a_bijection(size):
-    order = permuted_index(jax.random.key(size), jnp.arange(size), size)
+    order = PERMUTED(jax.random.key(size), jnp.arange(size), size)
     assert order.dtype == jnp.int32
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
 
 
-@given(size=st.integers(1, 3000), seed=st.integers(0, 2**32 - 1), rounds=st.sampled_from([1, 5, 24]))
+@given(size=st.integers(1, 3000), seed=st.integers(0, 2**32 - 1), rounds=st.sampled_from([1, 24]))
 def test_permuted_index_is_a_bijection_for_any_size_key_and_rounds(size, seed, rounds):
     index = jnp.asarray(np.arange(3000, dtype=np.int32) % size)  # one shape, so that nothing compiles anew
     order = np.asarray(permuted_index(jax.random.key(seed), index, size, rounds))
@@ -52,12 +55,12 @@ def test_permuted_index_is_a_bijection_for_any_size_key_and_rounds(size, seed, r
 def test_permuted_index_at_the_largest_size_stays_in_range():
     size = 2**31 - 1
     ends = jnp.array([0, 1, size // 2, size - 2, size - 1], jnp.int32)
-    order = np.asarray(permuted_index(jax.random.key(0), ends, size))
+    order = np.asarray(PERMUTED(jax.random.key(0), ends, size))
     assert np.all((order >= 0) & (order < size))
     assert len(set(order.tolist())) == len(ends)
 
 
-@pytest.mark.parametrize("size", [2, 7, 32])
+@pytest.mark.parametrize("size", [2, 7])
 def test_every_element_is_equally_often_in_every_position(size):
     drawn = orders(size, 20_000)
     for element in range(size):
@@ -95,12 +98,12 @@ def test_a_large_order_has_no_trend_and_no_fixed_structure():
 
 @pytest.mark.parametrize("size", [50_000])
 def test_permuted_index_is_the_same_jitted_and_mapped(size):
-    index = jnp.arange(min(size, 300))
+    index = jnp.arange(3000)
     keys = jax.random.split(jax.random.key(1), 3)
     looped = np.stack([permuted_index(key, index, size) for key in keys])
-    jitted = jax.jit(permuted_index, static_argnums=(2, 3))
-    np.testing.assert_array_equal(looped, np.stack([jitted(key, index, size) for key in keys]))
-    np.testing.assert_array_equal(looped, jax.vmap(lambda key: permuted_index(key, index, size))(keys))
+    np.testing.assert_array_equal(looped, np.stack([PERMUTED(key, index, size) for key in keys]))
+    mapped = jax.jit(jax.vmap(lambda key: permuted_index(key, index, size)))
+    np.testing.assert_array_equal(looped, mapped(keys))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def epoch_labels(sampler, key, epoch):
     return np.asarray(labels_at(sampler, key, steps)).ravel()
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(1, 1), (12, 12), (77, 11)])
+@pytest.mark.parametrize(("count", "batch_size"), [(12, 12), (77, 11)])
 @given(epoch=st.integers(0, 2_000_000), seed=st.integers(0, 2**32 - 1))
 def test_an_epoch_visits_each_example_once(count, batch_size, epoch, seed):
     visited = epoch_labels(EpochSampler(numbered(count), batch_size), jax.random.key(seed), epoch)
@@ -162,14 +165,14 @@ def test_samplers_are_the_same_eager_jitted_scanned_and_mapped(make):
     np.testing.assert_array_equal(scanned.inputs[..., 1], scanned.labels)
     keys = jax.random.split(key, 3)
     looped = np.stack([sampler(one, 5).labels for one in keys])
-    np.testing.assert_array_equal(looped, jax.vmap(sampler, (0, None))(keys, 5).labels)
+    np.testing.assert_array_equal(looped, jax.jit(jax.vmap(sampler, (0, None)))(keys, 5).labels)
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_samplers_can_be_stacked_and_mapped_over(make):
     sampler, key = make(12, 12), jax.random.key(8)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), sampler)
-    batches = jax.vmap(lambda one: one(key, 0).labels)(stacked)
+    batches = jax.jit(jax.vmap(lambda one: one(key, 0).labels))(stacked)
     np.testing.assert_array_equal(batches[0], sampler(key, 0).labels)
 
 
@@ -211,6 +214,6 @@ def test_masks_may_be_mapped_over_with_shared_examples():
     sampler = MaskedSampler(numbered(6), jnp.ones(6, bool), 30)
     masks = jnp.stack([jnp.arange(6) < 2, jnp.arange(6) >= 2])
     call = partial(dataclasses.replace, sampler)
-    labels = np.asarray(jax.vmap(lambda mask: call(mask=mask)(jax.random.key(11), 0).labels)(masks))
+    labels = np.asarray(jax.jit(jax.vmap(lambda mask: call(mask=mask)(jax.random.key(11), 0).labels))(masks))
     assert set(labels[0].tolist()) == {0, 1}
     assert set(labels[1].tolist()) == {2, 3, 4, 5}

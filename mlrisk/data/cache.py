@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from mlrisk import files
 from mlrisk.data.records import Arrays
 
 _LAYOUT = "1"
@@ -46,8 +46,8 @@ def cache_dir() -> Path:
 
 
 def _fingerprint(folder: Path) -> str:
-    files = sorted((path.name, path.stat()) for path in folder.iterdir())
-    text = "\n".join([_LAYOUT, *(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in files)])
+    found = sorted((path.name, path.stat()) for path in folder.iterdir())
+    text = "\n".join([_LAYOUT, *(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in found)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -60,11 +60,5 @@ def _restore(entry: Path) -> Arrays | None:
 
 
 def _store(entry: Path, arrays: Arrays) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=entry.parent, prefix=entry.name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays._asdict())
-        os.replace(temporary, entry)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with files.replacing(entry) as draft, draft.open("wb") as stream:
+        np.savez(stream, **arrays._asdict())
