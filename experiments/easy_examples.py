@@ -1,6 +1,7 @@
 """Are some examples easy for every network? Train from many seeds for one epoch, count who gets each one wrong."""
 
 import functools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,29 +11,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 from matplotlib.figure import Figure
 
 from mlrisk import prng
 from mlrisk.config import setting
-from mlrisk.data import EpochSampler, load, rand_x, rand_y, standardise, subset
+from mlrisk.data import CONDITIONS, Condition, ConditionSampler, load, noise_conditions, standardise, subset
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, from_fit, make_train, sweep
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
-from mlrisk.measures import (
-    binomial_null,
-    dispersion_index,
-    example_difficulty,
-    split_half_reliability,
-    within_class_dispersion,
-)
+from mlrisk.measures import RESAMPLED, Interval, binomial_null, overdispersion
 from mlrisk.models import alexnet_small, mlp
 from mlrisk.objectives import classification
-from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables, bootstrap_interval, captioned, house_style
+from mlrisk.report import (
+    PALETTE,
+    Claim,
+    Obtained,
+    Plate,
+    Tables,
+    captioned,
+    house_style,
+    interval_chart,
+    picture_grid,
+    sorted_curves,
+)
 from mlrisk.types import Examples, Model, Objective, RandomKey
 
-CONDITIONS = ("real", "randX", "randY")
+SOURCE = "Arpit et al. 2017, Figure 1 (thesis Figure 3.1)"
 
 
 # 1. Config ------------------------------------------------------------------------------------------------------
@@ -60,17 +65,11 @@ class Config:
     def scale(self) -> str:
         """The size of the run in one phrase."""
         size = "x".join(map(str, self.hidden_sizes if self.model == "mlp" else self.channels))
-        return f"{self.dataset}, {self.train_size} examples, {self.model} {size}, {self.seeds} seeds a condition"
-
-
-class Hyper(NamedTuple):
-    """What differs between lanes of one compile: which condition's data a network sees."""
-
-    condition: Int[Array, ""]
+        return f"{self.dataset}, {self.train_size:,} examples, {self.model} {size}, {self.seeds} seeds a condition"
 
 
 class Data(NamedTuple):
-    """The three training sets stacked, conditions first, and the tracked rows as people would look at them."""
+    """The stacked training sets, and the tracked rows as people would look at them."""
 
     conditions: Examples
     pictures: Float[np.ndarray, "tracked h w c"]
@@ -79,54 +78,32 @@ class Data(NamedTuple):
     num_classes: int
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["examples", "order"], meta_fields=[])
-@dataclass(frozen=True)
-class ConditionSampler:
-    """Batches of the condition that a lane's `Hyper` names; ``order`` samples row numbers."""
-
-    examples: Examples
-    order: EpochSampler
-
-    def __call__(self, key: RandomKey, step: Int[Array, ""], hyper: Hyper, /) -> Examples:
-        """Inputs (batch, ...), labels (batch,)."""
-        rows = self.order(key, step).labels
-        return jax.tree.map(lambda leaf: leaf[hyper.condition, rows], self.examples)
-
-
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["examples"], meta_fields=["model"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["tracked"], meta_fields=["model"])
 @dataclass(frozen=True)
 class TrackedProbe:
-    """Which tracked examples the network classifies as their condition's label says."""
+    """Which tracked examples of its condition the network classifies as their label says."""
 
-    examples: Examples
+    tracked: Examples
     model: Model
 
-    def __call__(self, state: Any, key: RandomKey, hyper: Hyper, /) -> dict[str, Array]:
+    def __call__(self, state: Any, key: RandomKey, hyper: Condition, /) -> dict[str, Array]:
         """``correct`` (tracked,) and their mean, ``accuracy``."""
-        inputs, labels = jax.tree.map(lambda leaf: leaf[hyper.condition], self.examples)
+        inputs, labels = jax.tree.map(lambda leaf: leaf[hyper.condition], self.tracked)
         correct = jnp.argmax(self.model.apply(state.params, inputs), axis=-1) == labels
         return {"correct": correct, "accuracy": jnp.mean(correct.astype(jnp.float32))}
 
 
 # 2. Data --------------------------------------------------------------------------------------------------------
 def make_data(config: Config, key: RandomKey) -> Data:
-    """Real, randX and randY versions of one class-balanced training set; the noise is drawn once and frozen."""
+    """One class-balanced training set, standardised, and its randX and randY versions."""
     source = load(config.dataset, config.data_dir)
-    pick, x_key, y_key = prng.streams(key, "subset", "randX", "randY")
-    labels = source.train.labels
-    index = subset(pick, Examples(np.arange(len(labels)), labels), config.train_size, balanced=True).inputs
-    pictures = source.train.inputs[index]
-    real = standardise(Examples(jnp.asarray(pictures), jnp.asarray(labels[index])))
-    versions = (
-        real,
-        rand_x(x_key, real, moments=config.moments).examples,
-        rand_y(y_key, real, source.num_classes).examples,
-    )
-    tracked = min(config.tracked, config.train_size)
-    return Data(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *versions),
-        pictures[:tracked], labels[index][:tracked], np.asarray(index)[:tracked], source.num_classes,
-    )  # fmt: skip
+    pick, noise = prng.streams(key, "subset", "noise")
+    rows = Examples(np.arange(len(source.train.labels)), source.train.labels)
+    index = np.asarray(subset(pick, rows, config.train_size, balanced=True).inputs)
+    chosen = Examples(source.train.inputs[index], source.train.labels[index])
+    conditions = noise_conditions(noise, standardise(chosen), source.num_classes, config.moments)
+    inputs, labels = (leaf[: config.tracked] for leaf in chosen)
+    return Data(conditions, inputs, labels, index[: config.tracked], source.num_classes)
 
 
 # 3. Model -------------------------------------------------------------------------------------------------------
@@ -148,29 +125,24 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     """One lane per condition and seed, all in one compile; the tracked examples are judged after the last step."""
     data_key, lane_key = prng.streams(key, "data", "lanes")
     data = make_data(config, data_key)
-    shape, tracked = data.conditions.inputs.shape[2:], len(data.index)
-    model = make_model(config, shape, data.num_classes)
-    rows = jnp.arange(config.train_size)
-    order = EpochSampler(Examples(rows, rows), config.batch_size)
+    model = make_model(config, data.conditions.inputs.shape[2:], data.num_classes)
+    sampler = ConditionSampler(data.conditions, config.batch_size)
+    tracked = jax.tree.map(lambda leaf: leaf[:, : config.tracked], data.conditions)
     train = make_train(
         model,
         make_objective(config, model),
         make_optimizer(config.optimizer),
-        ConditionSampler(data.conditions, order),
-        {"tracked": TrackedProbe(jax.tree.map(lambda leaf: leaf[:, :tracked], data.conditions), model)},
-        num_steps=config.epochs * order.steps_per_epoch,
+        sampler,
+        {"tracked": TrackedProbe(tracked, model)},
+        num_steps=config.epochs * sampler.steps_per_epoch,
         keep_state=False,
     )
-    fit = sweep(
-        train,
-        prng.lane_keys(lane_key, config.seeds),
-        Hyper(jnp.arange(len(CONDITIONS))),
-        lanes=config.lanes or "auto",
-        run_dir=run_dir,
-    )
+    settings = Condition(jnp.arange(len(CONDITIONS)))
+    lanes = config.lanes or "auto"
+    fit = sweep(train, prng.lane_keys(lane_key, config.seeds), settings, lanes=lanes, run_dir=run_dir)
     records = from_fit(fit, probe_every=train.probe_every, settings={"condition": CONDITIONS})
     facts = {
-        "data/labels": np.asarray(data.conditions.labels[:, :tracked]),
+        "data/labels": np.asarray(tracked.labels),
         "data/true_labels": data.true_labels,
         "data/index": data.index,
         "data/pictures": data.pictures,
@@ -181,73 +153,37 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
 # 6. Analysis ----------------------------------------------------------------------------------------------------
 def analyse(records: Records) -> Tables:
     """Difficulty by example, and per condition how far it is from chance. Nothing is selected."""
-    correct = records.arrays["tracked/correct"][:, :, -1, :]
-    labels = records.arrays["data/labels"]
-    rows = [_condition(i, name, correct[i], labels[i]) for i, name in enumerate(CONDITIONS)]
-    return {
-        "dispersion": captioned(
-            pa.Table.from_pylist(rows),
-            "One row per condition: accuracy on the tracked examples, variance of difficulty over the binomial "
-            "variance (overall and within classes), p-value of chance, share of examples right or wrong in over "
-            "95 % of the seeds, and correlation of difficulty between halves of the seeds; 95 % intervals.",
-        ),
-        "difficulty": captioned(
-            _difficulty(correct, records),
-            "One row per condition and tracked example: its index in the training split, its true label, the label "
-            "it was trained and judged with, and the share of seeds that misclassify it.",
-        ),
-    }
-
-
-def _condition(number: int, name: str, correct: Bool[np.ndarray, "seeds n"], labels: np.ndarray) -> dict[str, Any]:
-    """One row of the dispersion table; intervals resample examples, that of the accuracy resamples seeds."""
-    seeds, classes = len(correct), int(labels.max()) + 1
-    null_key, split_key = prng.streams(jax.random.key(number), "null", "splits")
-    difficulty = np.asarray(example_difficulty(correct))
-    pairs = np.column_stack([difficulty, labels])
-    within = jax.jit(lambda pairs: within_class_dispersion(pairs[:, 0], pairs[:, 1], seeds, classes))
-    overall = jax.jit(lambda pairs: dispersion_index(pairs[:, 0], seeds))
-    class_rate = np.asarray([difficulty[labels == k].mean() if (labels == k).any() else 0 for k in range(classes)])
-    chance = binomial_null(null_key, jnp.asarray(class_rate[labels], jnp.float32), seeds)
-    by_chance = jax.lax.map(lambda draw: within(jnp.column_stack([draw, labels])), chance)
-    return {
-        "condition": name,
-        "seeds": seeds,
-        "examples": len(difficulty),
-        **_interval("accuracy", correct.mean(axis=1), np.mean),
-        **_interval("dispersion", pairs, overall),
-        **_interval("within_class", pairs, within),
-        "p_chance": float((1 + np.sum(np.asarray(by_chance) >= float(within(pairs)))) / (1 + len(by_chance))),
-        "chance_high": float(np.quantile(by_chance, 0.975)),
-        "always_right": float(np.mean(difficulty < 0.05)),
-        "always_wrong": float(np.mean(difficulty > 0.95)),
-        **_spread("reliability", np.asarray(split_half_reliability(split_key, jnp.asarray(correct)))),
-    }
-
-
-def _interval(name: str, samples: np.ndarray, statistic: Any) -> dict[str, float]:
-    value, low, high = bootstrap_interval(samples, statistic, seed=0)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _spread(name: str, values: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
-
-
-def _difficulty(correct: Bool[np.ndarray, "conditions seeds n"], records: Records) -> pa.Table:
-    """The table that users join to their own: one row per condition and example, by index in the training split."""
+    correct, labels = records.arrays["tracked/correct"][:, :, -1], records.arrays["data/labels"]
     conditions, seeds, tracked = correct.shape
-    return pa.table(
-        {
-            "condition": np.repeat(CONDITIONS, tracked),
-            "index": np.tile(records.arrays["data/index"], conditions).astype(np.int64),
-            "true_label": np.tile(records.arrays["data/true_labels"], conditions).astype(np.int64),
-            "label": records.arrays["data/labels"].reshape(-1).astype(np.int64),
-            "difficulty": 1 - correct.mean(axis=1).reshape(-1),
-            "seeds": np.full(conditions * tracked, seeds),
-        }
-    )
+    rows = [
+        {"condition": name, "statistic": statistic, **found._asdict(), "interval over": RESAMPLED[statistic],
+         "seeds": seeds, "examples": tracked}
+        for number, name in enumerate(CONDITIONS)
+        for statistic, found in overdispersion(
+            correct[number], labels[number], int(labels.max()) + 1, jax.random.key(number)
+        ).items()
+    ]  # fmt: skip
+    difficulty = {
+        "condition": np.repeat(CONDITIONS, tracked),
+        "index": np.tile(records.arrays["data/index"], conditions),
+        "true_label": np.tile(records.arrays["data/true_labels"], conditions),
+        "label": labels.reshape(-1),
+        "difficulty": 1 - correct.mean(axis=1).reshape(-1),
+        "seeds": np.full(conditions * tracked, seeds),
+    }
+    return {"dispersion": captioned(pa.Table.from_pylist(rows), DISPERSION),
+            "difficulty": captioned(pa.table(difficulty), DIFFICULTY)}  # fmt: skip
+
+
+DISPERSION = (
+    "Per condition: accuracy on the tracked examples; variance of difficulty over the binomial variance, over all "
+    "examples and within classes; p-value of chance; shares of examples that under 5 % or over 95 % of the seeds "
+    "misclassify; correlation of difficulty between halves of the seeds. Intervals are 95 %."
+)
+DIFFICULTY = (
+    "One row per condition and tracked example: its index in the training split, its true label, the label it was "
+    "trained and judged with, and the share of seeds that misclassify it."
+)
 
 
 # 7. Figures -----------------------------------------------------------------------------------------------------
@@ -255,50 +191,40 @@ def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
     """Figure 3.1 of the thesis, the dispersion indices, and the easiest and hardest examples of each class."""
     with house_style():
         return {
-            "sorted_difficulty": _sorted_curves(tables),
-            "dispersion": _dispersion_chart(tables),
-            "easiest_hardest": _picture_grid(records, tables),
+            "sorted_difficulty": _curves(tables),
+            "dispersion": _chart(tables),
+            "easiest_hardest": _pictures(records, tables),
         }
 
 
-def _of(tables: Tables, condition: str) -> Float[np.ndarray, " n"]:
-    table = tables["difficulty"].filter(pa.compute.equal(tables["difficulty"]["condition"], condition))
-    return table["difficulty"].to_numpy()
+def _difficulty(tables: Tables, condition: str) -> Float[np.ndarray, " n"]:
+    return np.asarray([r["difficulty"] for r in tables["difficulty"].to_pylist() if r["condition"] == condition])
 
 
-def _sorted_curves(tables: Tables) -> Plate:
-    figure = Figure()
+def _curves(tables: Tables) -> Plate:
+    figure, seeds = Figure(), tables["dispersion"]["seeds"][0].as_py()
     axes = figure.subplots()
-    seeds = tables["dispersion"]["seeds"][0].as_py()
-    for condition in CONDITIONS:
-        curve = np.sort(_of(tables, condition))
-        axes.plot(np.arange(len(curve)), curve, label=condition, **LOOK[condition])
-    random = _of(tables, "randX")
-    draws = binomial_null(jax.random.key(0), jnp.full(len(random), random.mean()), seeds)
-    low, high = np.quantile(np.sort(np.asarray(draws), axis=1), [0.025, 0.975], axis=0)
-    axes.fill_between(np.arange(len(random)), low, high, color=PALETTE["ink"], alpha=0.3, lw=0, label="binomial (95 %)")
+    curves = {condition: _difficulty(tables, condition) for condition in CONDITIONS}
+    chance = jnp.full(curves["randX"].shape, curves["randX"].mean(), jnp.float32)
+    draws = np.asarray(binomial_null(jax.random.key(0), chance, seeds))
+    sorted_curves(axes, curves, LOOKS, draws, "binomial (95 %)")
     axes.set(xlabel="example, sorted by difficulty", ylabel=f"misclassification rate over {seeds} seeds", ylim=(0, 1))
     axes.legend()
     return Plate(
         figure,
-        f"Misclassification rate of each tracked example over {seeds} seeds after training, sorted, with the rate "
+        f"Misclassification rate of each tracked example over {seeds} seeds after training, sorted, with the rates "
         "that equally difficult examples would show (binomial at the mean rate of randX; band: 95 % of draws).",
     )
 
 
-def _dispersion_chart(tables: Tables) -> Plate:
+def _chart(tables: Tables) -> Plate:
     figure = Figure(figsize=(5.6, 2.4))
     axes = figure.subplots()
-    for place, row in enumerate(tables["dispersion"].to_pylist()):
-        for shift, name, marker in ((-0.12, "dispersion", "o"), (0.12, "within_class", "s")):
-            value, low, high = (row[name + end] for end in ("", "_low", "_high"))
-            axes.errorbar(
-                value, place + shift, xerr=[[max(value - low, 0)], [max(high - value, 0)]], fmt=marker,
-                color=LOOK[row["condition"]]["color"], markerfacecolor="none" if marker == "s" else None,
-            )  # fmt: skip
+    names = ("dispersion", "within_class_dispersion")
+    rows = {condition: [_found(tables, condition, name) for name in names] for condition in CONDITIONS}
+    interval_chart(axes, rows, LOOKS, ("o", "s"))
     axes.axvline(1, color=PALETTE["ink"], lw=1)
-    axes.set(xscale="log", xlabel="variance of difficulty / binomial variance", yticks=range(3), yticklabels=CONDITIONS)
-    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="variance of difficulty / binomial variance")
     return Plate(
         figure,
         "Over-dispersion of difficulty, with 95 % intervals over examples: circles over all examples, open squares "
@@ -306,28 +232,17 @@ def _dispersion_chart(tables: Tables) -> Plate:
     )
 
 
-def _picture_grid(records: Records, tables: Tables, each: int = 5) -> Plate:
-    figure = Figure(figsize=(6.4, 5.2))
-    labels, pictures = records.arrays["data/true_labels"], records.arrays["data/pictures"]
-    difficulty, classes = _of(tables, "real"), np.unique(labels)
-    grid = figure.subplots(len(classes), 2 * each + 1, gridspec_kw={"width_ratios": [1] * each + [0.4] + [1] * each})
-    for axes in grid.flat:
-        axes.axis("off")
-    for row, label in zip(grid, classes, strict=True):
-        members = np.flatnonzero(labels == label)
-        ranked = members[np.argsort(difficulty[members], kind="stable")]
-        for axes, example in zip([*row[:each], *row[each + 1 :]], [*ranked[:each], *ranked[-each:]], strict=False):
-            axes.imshow(pictures[example].squeeze(), cmap="gray_r" if pictures.shape[-1] == 1 else None)
-            axes.set_title(f"{difficulty[example]:.2f}", fontsize=7, pad=1.5)
-        row[0].text(-0.35, 0.5, str(label), transform=row[0].transAxes, ha="right", va="center")
+def _pictures(records: Records, tables: Tables) -> Plate:
+    figure, arrays = Figure(figsize=(6.4, 5.6)), records.arrays
+    picture_grid(figure, arrays["data/pictures"], arrays["data/true_labels"], _difficulty(tables, "real"), each=5)
     return Plate(
         figure,
-        f"The {each} easiest (left) and {each} hardest (right) real examples of each class, "
-        "with the share of seeds that misclassify each.",
+        "The 5 easiest (left) and 5 hardest (right) real examples of each class, with the share of seeds that "
+        "misclassify each.",
     )
 
 
-LOOK = {
+LOOKS = {
     "real": {"color": PALETTE["blue"], "linestyle": "-"},
     "randX": {"color": PALETTE["vermilion"], "linestyle": "--"},
     "randY": {"color": PALETTE["green"], "linestyle": "-."},
@@ -335,54 +250,50 @@ LOOK = {
 
 
 # 8. Claims ------------------------------------------------------------------------------------------------------
-def _row(tables: Tables, condition: str) -> dict[str, Any]:
-    return next(row for row in tables["dispersion"].to_pylist() if row["condition"] == condition)
+def _found(tables: Tables, condition: str, statistic: str) -> Interval:
+    rows = tables["dispersion"].to_pylist()
+    row = next(r for r in rows if (r["condition"], r["statistic"]) == (condition, statistic))
+    return Interval(row["value"], row["low"], row["high"])
+
+
+def _obtained(tables: Tables, found: Interval, criterion: str, agrees: bool, note: str) -> Obtained:  # noqa: FBT001
+    return Obtained(*found, tables["dispersion"]["seeds"][0].as_py(), criterion, agrees, note)
 
 
 def _far_over_dispersed(tables: Tables) -> Obtained:
-    real, random = _row(tables, "real"), _row(tables, "randX")
-    return Obtained(
-        real["dispersion"], real["dispersion_low"], real["dispersion_high"], real["seeds"],
-        f"> 10 x that of randX ({10 * random['dispersion']:.3g})",
-        real["dispersion_low"] > 10 * random["dispersion"],
-        note="variance of difficulty across examples over the binomial variance",
-    )  # fmt: skip
-
-
-def _consistent_with_binomial(tables: Tables) -> Obtained:
-    row = _row(tables, "randX")
-    low, high = row["within_class_low"], row["within_class_high"]
-    return Obtained(
-        row["within_class"], low, high, row["seeds"], "in [0.8, 1.3], interval included", low >= 0.8 and high <= 1.3,
-        note=f"within classes, as one-epoch networks favour some; over all examples {row['dispersion']:.3g}; "
-        f"parametric bootstrap p = {row['p_chance']:.2g}",
-    )  # fmt: skip
-
-
-def _in_between(tables: Tables) -> Obtained:
-    random_x, random_y, real = (_row(tables, name) for name in ("randX", "randY", "real"))
-    low, high = random_y["dispersion_low"], random_y["dispersion_high"]
-    ordered = random_x["dispersion_high"] < low and high < real["dispersion_low"]
-    return Obtained(
-        random_y["dispersion"], low, high, random_y["seeds"],
-        f"between randX ({random_x['dispersion']:.3g}) and real ({real['dispersion']:.3g}), intervals apart, p < 0.05",
-        ordered and random_y["p_chance"] < 0.05,
-        note=f"parametric bootstrap p = {random_y['p_chance']:.2g}",
-    )  # fmt: skip
+    real, random = _found(tables, "real", "dispersion"), _found(tables, "randX", "dispersion")
+    note = "variance of difficulty across examples over the binomial variance; interval over examples"
+    criterion = f"> 10 x that of randX ({10 * random.value:.3g})"
+    return _obtained(tables, real, criterion, real.low > 10 * random.value, note)
 
 
 def _many_always_right(tables: Tables) -> Obtained:
-    real, noise = _row(tables, "real"), [_row(tables, name) for name in ("randX", "randY")]
-    samples = (_of(tables, "real") < 0.05).astype(float)
-    value, low, high = bootstrap_interval(samples, seed=0)
-    most = max(row["always_right"] for row in noise)
-    return Obtained(
-        value, low, high, real["seeds"], f"> 0.1, and < 0.01 for noise (at most {most:.3g})",
-        low > 0.1 and most < 0.01, note="share of examples right in over 95 % of the seeds",
-    )  # fmt: skip
+    real = _found(tables, "real", "always_right")
+    noise = max(_found(tables, condition, "always_right").value for condition in ("randX", "randY"))
+    note = "share of examples right in over 95 % of the seeds; interval over examples"
+    criterion = f"> 0.1, and < 0.01 for noise (at most {noise:.3g})"
+    return _obtained(tables, real, criterion, real.low > 0.1 and noise < 0.01, note)
 
 
-SOURCE = "Arpit et al. 2017, Figure 1 (thesis Figure 3.1)"
+def _consistent_with_binomial(tables: Tables) -> Obtained:
+    found = _found(tables, "randX", "within_class_dispersion")
+    note = (
+        "variance over binomial variance within classes, as one-epoch networks favour some classes; over all "
+        f"examples {_found(tables, 'randX', 'dispersion').value:.3g}; parametric bootstrap "
+        f"p = {_found(tables, 'randX', 'p_chance').value:.2g}; interval over examples"
+    )
+    return _obtained(tables, found, "interval in [0.8, 1.3]", found.low >= 0.8 and found.high <= 1.3, note)
+
+
+def _in_between(tables: Tables) -> Obtained:
+    random_x, random_y, real = (_found(tables, condition, "dispersion") for condition in ("randX", "randY", "real"))
+    p_chance = _found(tables, "randY", "p_chance").value
+    criterion = f"between randX ({random_x.value:.3g}) and real ({real.value:.3g}), intervals apart, p < 0.05"
+    ordered = random_x.high < random_y.low and random_y.high < real.low
+    note = f"parametric bootstrap p = {p_chance:.2g}; interval over examples"
+    return _obtained(tables, random_y, criterion, ordered and p_chance < 0.05, note)
+
+
 CLAIMS = (
     Claim(
         name="real-over-dispersed",
@@ -427,8 +338,6 @@ EXPERIMENT = Experiment(
 )
 
 if __name__ == "__main__":
-    import sys
-
     from mlrisk.cli import main
 
-    sys.exit(main(["run", "easy_examples", *sys.argv[1:]]))
+    sys.exit(main(["run", EXPERIMENT.name, *sys.argv[1:]]))

@@ -66,9 +66,9 @@ def data(parsed: argparse.Namespace) -> int:
     if parsed.verb == "prepare":
         print(f"prepared {parsed.name} in {sources.prepare(parsed.name, parsed.data_dir)}")
         return 0
-    rows = [("name", "train", "test", "shape", "where")]
+    rows = [("name", "train", "test", "shape", "found", "how to prepare")]
     for row in sources.list_sources(parsed.data_dir):
-        rows.append((row.name, str(row.train), str(row.test), "x".join(map(str, row.shape)), row.where))
+        rows.append((row.name, f"{row.num_train:,}", f"{row.num_test:,}", "x".join(map(str, row.shape)), row.found, row.how))
     _columns(rows)
     return 0
 

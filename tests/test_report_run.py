@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from mlrisk.measures import bootstrap_interval
 from mlrisk.report import (
     Claim,
     Obtained,
     Plate,
-    bootstrap_interval,
     find_runs,
     house_style,
     judge,

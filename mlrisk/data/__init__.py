@@ -1,14 +1,18 @@
 """Data sets in memory, noise to put on them, and samplers that draw from them."""
 
+from mlrisk.data.conditions import CONDITIONS, Condition, ConditionSampler, noise_conditions
 from mlrisk.data.loading import load
 from mlrisk.data.noise import Corrupted, rand_x, rand_y
 from mlrisk.data.preparing import prepare
 from mlrisk.data.preprocess import Moments, moments, standardise, subset
-from mlrisk.data.sampling import EpochSampler, MaskedSampler, permuted_index
+from mlrisk.data.sampling import EpochSampler, MaskedSampler, epoch_rows, permuted_index
 from mlrisk.data.sources import SOURCES, Dataset, Source, SourceStatus, list_sources, search_path
 
 __all__ = [
+    "CONDITIONS",
     "SOURCES",
+    "Condition",
+    "ConditionSampler",
     "Corrupted",
     "Dataset",
     "EpochSampler",
@@ -16,9 +20,11 @@ __all__ = [
     "Moments",
     "Source",
     "SourceStatus",
+    "epoch_rows",
     "list_sources",
     "load",
     "moments",
+    "noise_conditions",
     "permuted_index",
     "prepare",
     "rand_x",

@@ -72,16 +72,44 @@ def _mix(word: UInt[Array, "*shape"]) -> UInt[Array, "*shape"]:
     return word ^ (word >> 16)
 
 
+def epoch_rows(key: RandomKey, step: Int[Array, ""] | int, size: int, batch_size: int) -> Int[Array, " batch"]:
+    """Which of ``size`` rows are the batch of one step, without replacement within an epoch.
+
+    Args:
+        key: typed key of the whole run, the same at every step.
+        step: steps taken so far, from 0; may be traced.
+        size: number of rows (static).
+        batch_size: rows per step, from 1 to ``size`` (static).
+
+    Returns:
+        Distinct row numbers (batch_size,).
+    """
+    epoch, position = jnp.divmod(jnp.asarray(step, jnp.int32), size // batch_size)
+    places = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+    return permuted_index(prng.step_key(key, epoch), places, size)
+
+
 def _take(examples: Examples, index: Int[Array, " batch"]) -> Examples:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf).at[index].get(mode="promise_in_bounds"), examples)
 
 
-def _require_batch(examples: Examples, batch_size: int, *, at_most: bool) -> None:
-    """Refuse a batch size that cannot be served; stacked samplers and axis specifications are let through."""
+def require_batch(examples: Examples, batch_size: int, *, at_most: bool, stacked: int = 0) -> None:
+    """Refuse a batch size that cannot be served.
+
+    Args:
+        examples: labels (n,), or with ``stacked`` leading axes; anything else (a sampler that is itself stacked, or
+            the axis specifications that stand in for one) is let through.
+        batch_size: examples per step.
+        at_most: whether n is the largest that is allowed.
+        stacked: leading axes before the examples.
+
+    Raises:
+        BadInput: there are no examples, or ``batch_size`` is out of range.
+    """
     labels = getattr(examples, "labels", None)
-    if getattr(labels, "ndim", None) != 1:
+    if getattr(labels, "ndim", None) != stacked + 1:
         return
-    count = examples.labels.shape[0]
+    count = examples.labels.shape[stacked]
     if count < 1:
         raise BadInput("examples: 0 examples; a sampler needs at least 1")
     if batch_size < 1 or (at_most and batch_size > count):
@@ -110,7 +138,7 @@ class EpochSampler:
     batch_size: int
 
     def __post_init__(self) -> None:
-        _require_batch(self.examples, self.batch_size, at_most=True)
+        require_batch(self.examples, self.batch_size, at_most=True)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -127,10 +155,8 @@ class EpochSampler:
         Returns:
             Inputs (batch_size, *shape), labels (batch_size,).
         """
-        epoch, position = jnp.divmod(jnp.asarray(step, jnp.int32), self.steps_per_epoch)
-        places = position * self.batch_size + jnp.arange(self.batch_size, dtype=jnp.int32)
-        order_key = prng.step_key(key, epoch)
-        return _take(self.examples, permuted_index(order_key, places, self.examples.labels.shape[0]))
+        count = self.examples.labels.shape[0]
+        return _take(self.examples, epoch_rows(key, step, count, self.batch_size))
 
 
 @functools.partial(
@@ -157,7 +183,7 @@ class MaskedSampler:
     batch_size: int
 
     def __post_init__(self) -> None:
-        _require_batch(self.examples, self.batch_size, at_most=False)
+        require_batch(self.examples, self.batch_size, at_most=False)
         shape = getattr(self.mask, "shape", ())
         wanted = getattr(getattr(self.examples, "labels", None), "shape", ())
         if len(shape) == len(wanted) == 1 and shape != wanted:

@@ -3,7 +3,7 @@
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Fit, Train, TrainState, make_train
 from mlrisk.harness.records import Records, from_fit
-from mlrisk.harness.sweep import sweep
+from mlrisk.harness.sweep import Prepared, prepare, sweep
 from mlrisk.harness.tracking import Best, BestRule
 
 __all__ = [
@@ -11,10 +11,12 @@ __all__ = [
     "BestRule",
     "Fit",
     "Plan",
+    "Prepared",
     "Records",
     "Train",
     "TrainState",
     "from_fit",
     "make_train",
+    "prepare",
     "sweep",
 ]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,43 @@ def sweep(
         BadInput: ``run_dir`` holds another sweep.
         StorageError: ``run_dir`` cannot be written; the chunks before are whole.
     """
+    prepared = prepare(
+        train, keys, hypers, lanes=lanes, mesh=mesh, run_dir=run_dir, chunk=chunk, free_bytes=free_bytes
+    )
+    log.info("%s", prepared.engine.describe())
+    if on_plan is not None:
+        on_plan(prepared.engine.plan)
+    return prepared.run(segment_seconds=segment_seconds, show=progress)
+
+
+class Prepared(NamedTuple):
+    """A sweep that is planned and compiled; it can be run more than once."""
+
+    engine: Engine
+    inputs: PyTree
+    axes: tuple[int, ...]
+    store: ChunkStore | None
+
+    def run(self, *, segment_seconds: float = 60.0, show: bool | None = None) -> PyTree:
+        """The stacked results; see `sweep`."""
+        parts = list(_run(self.engine, self.inputs, self.store, segment_seconds, show=show))
+        out = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: self.engine.plan.total], *parts)
+        shaped = jax.tree.map(lambda leaf: leaf.reshape(*self.axes, *leaf.shape[1:]), out)
+        return lock(shaped, self.engine.program.last.out_keys)
+
+
+def prepare(
+    train: Callable[..., PyTree],
+    keys: Key[Array, " seeds"],
+    hypers: PyTree = None,
+    *,
+    lanes: int | Literal["auto", "wide"] = "auto",
+    mesh: Mesh | None = None,
+    run_dir: str | Path | None = None,
+    chunk: int | None = None,
+    free_bytes: int | None = None,
+) -> Prepared:
+    """Plan and compile a sweep without running it; the arguments and errors are those of `sweep`."""
     inputs, axes = _lane_inputs(keys, hypers)
     total, mesh = int(np.prod(axes)), layout.lane_mesh(mesh)
     program = _program(train, keys, hypers, segmented=run_dir is not None)
@@ -78,13 +115,7 @@ def sweep(
     engine = build(program, plan, mesh, inputs, free_bytes, fixed=kept is not None or isinstance(lanes, int))
     if store is not None and kept is None and processes.writes():
         write_plan(store.folder, engine.plan, store.identity)
-    log.info("%s", engine.describe())
-    if on_plan is not None:
-        on_plan(engine.plan)
-    parts = list(_run(engine, inputs, store, segment_seconds, show=progress))
-    out = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:total], *parts)
-    shaped = jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), out)
-    return lock(shaped, program.last.out_keys)
+    return Prepared(engine, inputs, axes, store)
 
 
 def _lane_inputs(keys: Key[Array, " seeds"], hypers: PyTree) -> tuple[PyTree, tuple[int, ...]]:

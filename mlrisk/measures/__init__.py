@@ -7,11 +7,17 @@ from mlrisk.measures.difficulty import (
     split_half_reliability,
     within_class_dispersion,
 )
+from mlrisk.measures.intervals import Interval, bootstrap_interval
+from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
 
 __all__ = [
+    "RESAMPLED",
+    "Interval",
     "binomial_null",
+    "bootstrap_interval",
     "dispersion_index",
     "example_difficulty",
+    "overdispersion",
     "split_half_reliability",
     "within_class_dispersion",
 ]

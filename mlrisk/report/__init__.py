@@ -5,33 +5,34 @@ from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, sty
 from mlrisk.report.folder import RunView, find_runs, load_run
 from mlrisk.report.formats import format_interval, format_number
 from mlrisk.report.html import Page, render, report, report_run, write
-from mlrisk.report.intervals import Interval, bootstrap_interval
+from mlrisk.report.plates import interval_chart, picture_grid, sorted_curves
 from mlrisk.report.tables import TableView, captioned, read_table, to_rows, write_table
 
 __all__ = [
     "PALETTE",
     "Claim",
-    "Interval",
     "Obtained",
     "Page",
     "Plate",
     "RunView",
     "TableView",
     "Tables",
-    "bootstrap_interval",
     "captioned",
     "claim_line",
     "find_runs",
     "format_interval",
     "format_number",
     "house_style",
+    "interval_chart",
     "judge",
     "load_run",
+    "picture_grid",
     "read_table",
     "render",
     "report",
     "report_run",
     "save_figures",
+    "sorted_curves",
     "style",
     "to_rows",
     "write",

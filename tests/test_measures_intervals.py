@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mlrisk.errors import BadInput
-from mlrisk.report import bootstrap_interval, format_interval, format_number
+from mlrisk.measures import bootstrap_interval
+from mlrisk.report import format_interval, format_number
 from mlrisk.report.formats import MINUS, NONE, format_column, format_duration
 
 

@@ -1,0 +1,89 @@
+"""Figures that more than one experiment draws: sorted curves, interval charts, grids of pictures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mlrisk.measures.intervals import Interval
+from mlrisk.report.figures import PALETTE
+
+Look = Mapping[str, Any]
+"""Keyword arguments of matplotlib for one line: colour, line style, marker."""
+
+
+def sorted_curves(
+    axes: Axes,
+    curves: Mapping[str, Float[np.ndarray, " n"]],
+    looks: Mapping[str, Look],
+    reference: Float[np.ndarray, "draws n"],
+    label: str,
+) -> None:
+    """Each curve sorted, and behind them the band that 95 % of the sorted reference draws fall into.
+
+    Args:
+        axes: where to draw.
+        curves: values by name; each is sorted by itself.
+        looks: how each is drawn.
+        reference: draws from a null (draws, n).
+        label: the band's name.
+    """
+    low, high = np.quantile(np.sort(reference, axis=1), [0.025, 0.975], axis=0)
+    axes.fill_between(np.arange(len(low)), low, high, color=PALETTE["ink"], alpha=0.3, lw=0, label=label)
+    for name, curve in curves.items():
+        axes.plot(np.arange(len(curve)), np.sort(curve), label=name, **looks[name])
+
+
+def interval_chart(
+    axes: Axes, rows: Mapping[str, Sequence[Interval]], looks: Mapping[str, Look], markers: Sequence[str]
+) -> None:
+    """One line a name with its values and intervals, one marker a series; the second and later are open.
+
+    Args:
+        axes: where to draw; its y axis gets the names.
+        rows: for each name, one interval a series.
+        looks: the colour of each name.
+        markers: one a series.
+    """
+    for place, (name, intervals) in enumerate(rows.items()):
+        for number, (found, marker) in enumerate(zip(intervals, markers, strict=True)):
+            shift = 0.24 * (number - (len(markers) - 1) / 2)
+            ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
+            color = looks[name]["color"]
+            axes.errorbar(found.value, place + shift, xerr=ends, fmt=marker, color=color,
+                          markerfacecolor="none" if number else color)  # fmt: skip
+    axes.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
+
+
+def picture_grid(
+    figure: Figure,
+    pictures: Float[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    score: Float[np.ndarray, " n"],
+    each: int,
+) -> None:
+    """For each class a row: the ``each`` pictures of lowest score, a gap, the ``each`` of highest.
+
+    Args:
+        figure: an empty figure.
+        pictures: values in [0, 1]; one channel is drawn dark on light.
+        labels: the class of each picture.
+        score: written above each picture.
+        each: pictures on either side; a class with fewer than twice as many shows some on both.
+    """
+    classes = np.unique(labels)
+    widths = [1.0] * each + [0.4] + [1.0] * each
+    grid = figure.subplots(len(classes), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
+    for axes in grid.flat:
+        axes.axis("off")
+    gray = "gray_r" if pictures.shape[-1] == 1 else None
+    for row, label in zip(grid, classes, strict=True):
+        members = np.flatnonzero(labels == label)
+        ranked = members[np.argsort(score[members], kind="stable")]
+        for axes, example in zip([*row[:each], *row[each + 1 :]], [*ranked[:each], *ranked[-each:]], strict=False):
+            axes.imshow(pictures[example].squeeze(), cmap=gray, vmin=0, vmax=1)
+            axes.set_title(f"{score[example]:.2f}", fontsize=7, pad=1.5)
+        row[0].text(-0.35, 0.5, str(label), transform=row[0].transAxes, ha="right", va="center")
