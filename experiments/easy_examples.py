@@ -55,6 +55,9 @@ class Config:
     channels: tuple[int, ...] = setting((200, 200), "channels of the cnn's two convolutions", at_least=1)
     dense: tuple[int, ...] = setting((384, 192), "units of the cnn's two dense layers", at_least=1)
     crop: int = setting(2, "pixels that the cnn crops on each side", at_least=0)
+    kernel: int = setting(5, "side of the cnn's kernels", at_least=1)
+    padding: Literal["VALID", "SAME"] = setting("VALID", "padding of the cnn's convolutions (not stated in the paper)")
+    pool_stride: int = setting(3, "stride of the cnn's 3 x 3 pools (not stated in the paper)", at_least=1)
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=0.01)
     batch_size: int = setting(32, "examples in a step", at_least=1)
     epochs: int = setting(1, "passes over the training set before the count", at_least=1)
@@ -111,7 +114,8 @@ def make_model(config: Config, shape: tuple[int, ...], num_classes: int) -> Mode
     """The paper's MLP, or its small Alexnet-style CNN."""
     if config.model == "mlp":
         return mlp(shape, config.hidden_sizes, num_classes)
-    return alexnet_small(shape, num_classes, channels=config.channels, dense=config.dense, crop=config.crop)
+    sizes = {"channels": config.channels, "dense": config.dense, "kernel": config.kernel, "crop": config.crop}
+    return alexnet_small(shape, num_classes, **sizes, padding=config.padding, pool_stride=config.pool_stride)
 
 
 # 4. Objective ---------------------------------------------------------------------------------------------------
@@ -234,7 +238,8 @@ def _chart(tables: Tables) -> Plate:
 
 def _pictures(records: Records, tables: Tables) -> Plate:
     figure, arrays = Figure(figsize=(6.4, 5.6)), records.arrays
-    picture_grid(figure, arrays["data/pictures"], arrays["data/true_labels"], _difficulty(tables, "real"), each=5)
+    pictures, labels = arrays["data/pictures"], arrays["data/true_labels"]
+    picture_grid(figure.subplots(), pictures, labels, _difficulty(tables, "real"), each=5)
     return Plate(
         figure,
         "The 5 easiest (left) and 5 hardest (right) real examples of each class, with the share of seeds that "

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mlrisk.measures.intervals import Interval
 from mlrisk.report.figures import PALETTE
@@ -59,7 +58,7 @@ def interval_chart(
 
 
 def picture_grid(
-    figure: Figure,
+    axes: Axes,
     pictures: Float[np.ndarray, "n h w c"],
     labels: Int[np.ndarray, " n"],
     score: Float[np.ndarray, " n"],
@@ -67,23 +66,28 @@ def picture_grid(
 ) -> None:
     """For each class a row: the ``each`` pictures of lowest score, a gap, the ``each`` of highest.
 
+    All pictures are tiles of one image: an axis for each would take seconds to lay out.
+
     Args:
-        figure: an empty figure.
+        axes: where to draw; its frame is taken off.
         pictures: values in [0, 1]; one channel is drawn dark on light.
         labels: the class of each picture.
         score: written above each picture.
         each: pictures on either side; a class with fewer than twice as many shows some on both.
     """
-    classes = np.unique(labels)
-    widths = [1.0] * each + [0.4] + [1.0] * each
-    grid = figure.subplots(len(classes), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
-    for axes in grid.flat:
-        axes.axis("off")
-    gray = "gray_r" if pictures.shape[-1] == 1 else None
-    for row, label in zip(grid, classes, strict=True):
+    classes, (height, width, channels) = np.unique(labels), pictures.shape[1:]
+    room, gap = max(1, round(0.45 * height)), max(1, round(0.3 * width))
+    mosaic = np.zeros((len(classes) * (height + room), 2 * each * width + (2 * each + 1) * gap, channels))
+    mosaic += 0.0 if channels == 1 else 1.0
+    text: dict[str, Any] = {"fontsize": 7, "ha": "center", "va": "bottom"}
+    for row, label in enumerate(classes):
         members = np.flatnonzero(labels == label)
         ranked = members[np.argsort(score[members], kind="stable")]
-        for axes, example in zip([*row[:each], *row[each + 1 :]], [*ranked[:each], *ranked[-each:]], strict=False):
-            axes.imshow(pictures[example].squeeze(), cmap=gray, vmin=0, vmax=1)
-            axes.set_title(f"{score[example]:.2f}", fontsize=7, pad=1.5)
-        row[0].text(-0.35, 0.5, str(label), transform=row[0].transAxes, ha="right", va="center")
+        top = row * (height + room) + room
+        axes.text(-gap, top + height / 2, str(label), ha="right", va="center")
+        for place, example in [*enumerate(ranked[:each]), *enumerate(ranked[-each:], each)]:
+            left = place * (width + gap) + (gap if place >= each else 0)
+            mosaic[top : top + height, left : left + width] = pictures[example]
+            axes.text(left + width / 2, top - 0.5, f"{score[example]:.2f}", **text)
+    axes.imshow(mosaic, cmap="gray_r" if channels == 1 else None, vmin=0, vmax=1)
+    axes.axis("off")
