@@ -22,7 +22,7 @@ slow: $(VENV)/installed-test  ## the slow tests alone
 check: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/installed-bench  ## speed, as ratios to peers and to the matrix-product peak of the same run
 	$(BIN)/python -m benchmarks sweep

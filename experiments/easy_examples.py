@@ -1,40 +1,30 @@
 """Are some examples easy for every network? Train from many seeds for one epoch, count who gets each one wrong."""
 
-import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from mlrisk import prng
+from mlrisk import prng, report
 from mlrisk.config import setting
 from mlrisk.data import CONDITIONS, Condition, ConditionSampler, load, noise_conditions, standardise, subset
+from mlrisk.errors import BadInput
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, from_fit, make_train, sweep
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
+from mlrisk.harness.probes import ConditionProbe
 from mlrisk.measures import RESAMPLED, Interval, binomial_null, overdispersion
 from mlrisk.models import alexnet_small, mlp
 from mlrisk.objectives import classification
-from mlrisk.report import (
-    PALETTE,
-    Claim,
-    Obtained,
-    Plate,
-    Tables,
-    captioned,
-    house_style,
-    interval_chart,
-    picture_grid,
-    sorted_curves,
-)
+from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables
 from mlrisk.types import Examples, Model, Objective, RandomKey
 
 SOURCE = "Arpit et al. 2017, Figure 1 (thesis Figure 3.1)"
@@ -58,7 +48,7 @@ class Config:
     kernel: int = setting(5, "side of the cnn's kernels", at_least=1)
     padding: Literal["VALID", "SAME"] = setting("VALID", "padding of the cnn's convolutions (not stated in the paper)")
     pool_stride: int = setting(3, "stride of the cnn's 3 x 3 pools (not stated in the paper)", at_least=1)
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=0.01)
+    optimizer: OptimizerConfig = setting(OptimizerConfig(learning_rate=0.01))
     batch_size: int = setting(32, "examples in a step", at_least=1)
     epochs: int = setting(1, "passes over the training set before the count", at_least=1)
     seeds: int = setting(100, "networks per condition: initialisation and order", at_least=2)
@@ -81,32 +71,19 @@ class Data(NamedTuple):
     num_classes: int
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["tracked"], meta_fields=["model"])
-@dataclass(frozen=True)
-class TrackedProbe:
-    """Which tracked examples of its condition the network classifies as their label says."""
-
-    tracked: Examples
-    model: Model
-
-    def __call__(self, state: Any, key: RandomKey, hyper: Condition, /) -> dict[str, Array]:
-        """``correct`` (tracked,) and their mean, ``accuracy``."""
-        inputs, labels = jax.tree.map(lambda leaf: leaf[hyper.condition], self.tracked)
-        correct = jnp.argmax(self.model.apply(state.params, inputs), axis=-1) == labels
-        return {"correct": correct, "accuracy": jnp.mean(correct.astype(jnp.float32))}
-
-
 # 2. Data --------------------------------------------------------------------------------------------------------
 def make_data(config: Config, key: RandomKey) -> Data:
     """One class-balanced training set, standardised, and its randX and randY versions."""
     source = load(config.dataset, config.data_dir)
     pick, noise = prng.streams(key, "subset", "noise")
-    rows = Examples(np.arange(len(source.train.labels)), source.train.labels)
+    if config.train_size > (most := len(source.train.labels)):
+        raise BadInput(f"train_size: {config.train_size} is not allowed, {config.dataset} has {most} training examples")
+    rows = Examples(jnp.arange(most), source.train.labels)
     index = np.asarray(subset(pick, rows, config.train_size, balanced=True).inputs)
-    chosen = Examples(source.train.inputs[index], source.train.labels[index])
+    chosen = Examples(*(jnp.asarray(leaf[index]) for leaf in source.train))
     conditions = noise_conditions(noise, standardise(chosen), source.num_classes, config.moments)
-    inputs, labels = (leaf[: config.tracked] for leaf in chosen)
-    return Data(conditions, inputs, labels, index[: config.tracked], source.num_classes)
+    pictures, labels = (np.asarray(leaf)[: config.tracked] for leaf in chosen)
+    return Data(conditions, pictures, labels, index[: config.tracked], source.num_classes)
 
 
 # 3. Model -------------------------------------------------------------------------------------------------------
@@ -137,7 +114,7 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
         make_objective(config, model),
         make_optimizer(config.optimizer),
         sampler,
-        {"tracked": TrackedProbe(tracked, model)},
+        {"tracked": ConditionProbe(tracked, model.apply)},
         num_steps=config.epochs * sampler.steps_per_epoch,
         keep_state=False,
     )
@@ -175,8 +152,8 @@ def analyse(records: Records) -> Tables:
         "difficulty": 1 - correct.mean(axis=1).reshape(-1),
         "seeds": np.full(conditions * tracked, seeds),
     }
-    return {"dispersion": captioned(pa.Table.from_pylist(rows), DISPERSION),
-            "difficulty": captioned(pa.table(difficulty), DIFFICULTY)}  # fmt: skip
+    return {"dispersion": report.captioned(pa.Table.from_pylist(rows), DISPERSION),
+            "difficulty": report.captioned(pa.table(difficulty), DIFFICULTY)}  # fmt: skip
 
 
 DISPERSION = (
@@ -193,7 +170,7 @@ DIFFICULTY = (
 # 7. Figures -----------------------------------------------------------------------------------------------------
 def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
     """Figure 3.1 of the thesis, the dispersion indices, and the easiest and hardest examples of each class."""
-    with house_style():
+    with report.house_style():
         return {
             "sorted_difficulty": _curves(tables),
             "dispersion": _chart(tables),
@@ -211,8 +188,12 @@ def _curves(tables: Tables) -> Plate:
     curves = {condition: _difficulty(tables, condition) for condition in CONDITIONS}
     chance = jnp.full(curves["randX"].shape, curves["randX"].mean(), jnp.float32)
     draws = np.asarray(binomial_null(jax.random.key(0), chance, seeds))
-    sorted_curves(axes, curves, LOOKS, draws, "binomial (95 %)")
-    axes.set(xlabel="example, sorted by difficulty", ylabel=f"misclassification rate over {seeds} seeds", ylim=(0, 1))
+    report.sorted_curves(axes, curves, LOOKS, draws, "binomial (95 %)")
+    axes.set(
+        xlabel="example, sorted by difficulty",
+        ylabel=f"misclassification rate over {seeds} seeds",
+        ylim=(0, 1),
+    )
     axes.legend()
     return Plate(
         figure,
@@ -226,7 +207,7 @@ def _chart(tables: Tables) -> Plate:
     axes = figure.subplots()
     names = ("dispersion", "within_class_dispersion")
     rows = {condition: [_found(tables, condition, name) for name in names] for condition in CONDITIONS}
-    interval_chart(axes, rows, LOOKS, ("o", "s"))
+    report.interval_chart(axes, rows, LOOKS, ("o", "s"))
     axes.axvline(1, color=PALETTE["ink"], lw=1)
     axes.set(xscale="log", xlabel="variance of difficulty / binomial variance")
     return Plate(
@@ -239,7 +220,7 @@ def _chart(tables: Tables) -> Plate:
 def _pictures(records: Records, tables: Tables) -> Plate:
     figure, arrays = Figure(figsize=(6.4, 5.6)), records.arrays
     pictures, labels = arrays["data/pictures"], arrays["data/true_labels"]
-    picture_grid(figure.subplots(), pictures, labels, _difficulty(tables, "real"), each=5)
+    report.picture_grid(figure.subplots(), pictures, labels, _difficulty(tables, "real"), each=5)
     return Plate(
         figure,
         "The 5 easiest (left) and 5 hardest (right) real examples of each class, with the share of seeds that "
@@ -299,36 +280,20 @@ def _in_between(tables: Tables) -> Obtained:
     return _obtained(tables, random_y, criterion, ordered and p_chance < 0.05, note)
 
 
+def _claim(name: str, statement: str, published: str, check: Callable[[Tables], Obtained]) -> Claim:
+    return Claim(name=name, statement=statement, source=SOURCE, published=published, check=check)
+
+
 CLAIMS = (
-    Claim(
-        name="real-over-dispersed",
-        statement="On real data, some examples are easy and some hard for every network.",
-        source=SOURCE,
-        published="far from the binomial curve",
-        check=_far_over_dispersed,
-    ),
-    Claim(
-        name="real-always-right",
-        statement="Many real examples are classified rightly from almost every seed, and no noise example is.",
-        source=SOURCE,
-        published="many always right",
-        check=_many_always_right,
-    ),
-    Claim(
-        name="randX-binomial",
-        statement="With random inputs, all examples are equally difficult.",
-        source=SOURCE,
-        published="coincides with the binomial curve",
-        check=_consistent_with_binomial,
-    ),
-    Claim(
-        name="randY-between",
-        statement="With random labels, difficulty is spread wider than chance, but far less than on real data.",
-        source=SOURCE,
-        published="between the two",
-        check=_in_between,
-    ),
-)
+    _claim("real-over-dispersed", "On real data, some examples are easy and some hard for every network.",
+           "far from the binomial curve", _far_over_dispersed),
+    _claim("real-always-right", "Almost every network gets many real examples right, and no noise example.",
+           "many always right", _many_always_right),
+    _claim("randX-binomial", "With random inputs, all examples are equally difficult.",
+           "coincides with the binomial curve", _consistent_with_binomial),
+    _claim("randY-between", "With random labels, difficulty is spread wider than chance, far less than on real data.",
+           "between the two", _in_between),
+)  # fmt: skip
 
 # 9. Experiment --------------------------------------------------------------------------------------------------
 EXPERIMENT = Experiment(

@@ -9,23 +9,28 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mlrisk import __version__
-from mlrisk.errors import BadInput, MlriskError
+from mlrisk.errors import BadInput, MlriskError, one_of
 
+COMMANDS = ("run", "sweep", "report", "data", "list")
 EPILOG = "Any field of the experiment's config can be set: --seeds 200 --optimizer.learning_rate 0.02"
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{self.prog}: {message}")
+        """One line and exit code 2, as for every other bad input."""
+        command = self.prog.removeprefix("mlrisk").strip()
+        raise BadInput(f"{command}: {message}" if command else message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 bad input, 3 no data, 4 no storage, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+            raise BadInput(one_of("command", given[0], COMMANDS))
         parsed, rest = _parser().parse_known_args(given)
         if parsed.command not in ("run", "sweep") and rest:
-            raise BadInput(f"mlrisk {parsed.command}: {rest[0]!r} is not an argument; see mlrisk --help")
+            raise BadInput(f"{parsed.command}: {rest[0]!r} is not an argument; see mlrisk {parsed.command} --help")
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         logging.getLogger("mlrisk").setLevel(logging.INFO)
         return parsed.call(parsed, rest, given)
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mlrisk", description="The science of machine-learning risk, in JAX.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"mlrisk {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|sweep|report|data|list")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
     _add_run(commands)
     _add_sweep(commands)
     page = commands.add_parser("report", help="one self-contained page from run folders", allow_abbrev=False)
@@ -57,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(commands: Any) -> None:
-    run = commands.add_parser(
-        "run", help="run one experiment", epilog=EPILOG, allow_abbrev=False, add_help=False
-    )
+    run = commands.add_parser("run", help="run one experiment", epilog=EPILOG, allow_abbrev=False, add_help=False)
     _add_common(run)
     run.add_argument("--force", action="store_true", help="run anew in a folder beside a finished run")
     run.add_argument("--distributed", action="store_true", help="join the other processes of Slurm, Open MPI or TPU")
@@ -74,7 +77,7 @@ def _add_sweep(commands: Any) -> None:
                                 add_help=False, epilog=EPILOG)  # fmt: skip
     _add_common(sweep)
     sweep.add_argument("--grid", action="append", default=[], metavar="FIELD=A,B,C", help="values of one field")
-    sweep.add_argument("--launcher", default="here", choices=["here", "local", "slurm"])
+    sweep.add_argument("--launcher", default="here", help="here, local (processes) or slurm")
     sweep.add_argument("--slurm", action="append", default=[], metavar="KEY=VALUE", help="options of the scheduler")
     sweep.add_argument("--jobs", type=int, default=1, help="jobs at a time")
     sweep.add_argument("--dry_run", action="store_true", help="show the plan and stop")

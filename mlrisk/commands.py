@@ -45,6 +45,8 @@ def sweep(parsed: argparse.Namespace, rest: Sequence[str], command: str) -> int:
         return _help(experiment)
     if parsed.jobs < 1:
         raise BadInput(f"jobs: {parsed.jobs} is not allowed, it must be at least 1")
+    if parsed.launcher not in launch.LAUNCHERS:
+        raise BadInput(one_of("launcher", parsed.launcher, launch.LAUNCHERS))
     options = launch.scheduler_options(parsed.slurm)
     fixed = _overrides(rest)
     points = [fixed | point for point in _grid(parsed.grid)]
@@ -55,8 +57,10 @@ def sweep(parsed: argparse.Namespace, rest: Sequence[str], command: str) -> int:
     if parsed.dry_run or not open_points:
         return 0
     usable(parsed.out)
+    from mlrisk.cli import main  # the jobs are command lines of their own
+
     lines = [_arguments(parsed, point) for point in open_points]
-    return launch.launch(lines, parsed.launcher, parsed.out / "jobs", parsed.jobs, options)
+    return launch.launch(main, lines, parsed.launcher, parsed.out / "jobs", parsed.jobs, options)
 
 
 def data(parsed: argparse.Namespace) -> int:
@@ -68,7 +72,16 @@ def data(parsed: argparse.Namespace) -> int:
         return 0
     rows = [("name", "train", "test", "shape", "found", "how to prepare")]
     for row in sources.list_sources(parsed.data_dir):
-        rows.append((row.name, f"{row.num_train:,}", f"{row.num_test:,}", "x".join(map(str, row.shape)), row.found, row.how))
+        rows.append(
+            (
+                row.name,
+                f"{row.num_train:,}",
+                f"{row.num_test:,}",
+                "x".join(map(str, row.shape)),
+                row.found,
+                row.how,
+            )
+        )
     _columns(rows)
     return 0
 
@@ -80,7 +93,13 @@ def list_experiments() -> int:
         experiment = find(name)
         for preset in presets(name).values():
             rows.append(
-                (name, experiment.source, preset.name, preset.card.get("time", ""), preset.card.get("what", ""))
+                (
+                    name,
+                    experiment.source,
+                    preset.name,
+                    preset.card.get("time", ""),
+                    preset.card.get("what", ""),
+                )
             )
     _columns(rows)
     return 0
@@ -181,6 +200,9 @@ def _help(experiment: Experiment) -> int:
     ]
     _columns(rows)
     print("\npresets (--config NAME):")
-    _columns([(f"  {p.name}", p.card.get("time", ""), p.card.get("what", "")) for p in presets(experiment.name).values()])
-    print("\noptions: --config, --out DIR, --force, --devices N, --distributed, --coordinator, --num_processes, --process_id")
+    _columns(
+        [(f"  {p.name}", p.card.get("time", ""), p.card.get("what", "")) for p in presets(experiment.name).values()]
+    )
+    print("\noptions: --config, --out DIR, --force, --devices N, --distributed")
+    print("         --coordinator HOST:PORT, --num_processes N, --process_id I")
     return 0

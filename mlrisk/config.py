@@ -88,7 +88,7 @@ def read_preset(path: Path, experiment: str) -> dict[str, Any]:
 
 def dump(config: Any, experiment: str) -> str:
     """The resolved config as YAML; `load` reads it back to an equal config."""
-    return f"experiment: {experiment}\n" + draccus.dump(config)
+    return f"experiment: {experiment}\n" + str(draccus.dump(config))
 
 
 def identity(config: Any, experiment: str) -> str:

@@ -5,11 +5,11 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mlrisk.errors import StorageError
+from mlrisk.errors import MlriskError, StorageError
 
 REASONS = {
     errno.ENOSPC: "no space left on the device; free some and run the same command again",
@@ -49,10 +49,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        try:
+        with suppress(OSError):  # a parent that is no folder has no draft either
             draft.unlink(missing_ok=True)
-        except OSError:
-            pass  # a parent that is no folder: there is no draft either
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
@@ -121,6 +119,8 @@ def storing(folder: Path, kept: str) -> Iterator[None]:
     try:
         yield
     except (OSError, StorageError) as error:
+        if isinstance(error, MlriskError) and not isinstance(error, StorageError):
+            raise  # missing data, say: not this folder's fault
         cause = error.__cause__ if isinstance(error, StorageError) else error
         if not isinstance(cause, OSError) or str(error).startswith("run folder"):
             raise

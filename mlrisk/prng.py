@@ -51,5 +51,5 @@ def lane_keys(key: RandomKey, count: int) -> Key[Array, " count"]:
 
 
 def _require_typed(key: RandomKey) -> None:
-    if not jax.numpy.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if not jax.numpy.issubdtype(getattr(key, "dtype", bool), jax.dtypes.prng_key):
         raise TypeError("key: expected a typed key from jax.random.key(seed), got a legacy key or another array")

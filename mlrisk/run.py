@@ -68,12 +68,14 @@ def execute(job: Job, command: str, say: Callable[[str], None]) -> Records:
         return job.experiment.run(job.config, jax.random.key(job.config.seed), job.folder)
     with storing(job.folder, "nothing was started"):
         job.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(job.folder), storing(job.folder, "the finished chunks are whole"):
-        _begin(job)
+    with _alone(job.folder):
+        with storing(job.folder, "nothing was started"):
+            _begin(job)
         records = job.experiment.run(job.config, jax.random.key(job.config.seed), job.folder)
-        records.save(job.folder)
-        summarise(job, records, command, started, say)
-        write_text(job.folder / "DONE", "")
+        with storing(job.folder, "the finished chunks are whole"):
+            records.save(job.folder)
+            summarise(job, records, command, started, say)
+            write_text(job.folder / "DONE", "")
         for leftover in ("chunks", "checkpoints"):
             shutil.rmtree(job.folder / leftover, ignore_errors=True)
     return records
@@ -119,7 +121,7 @@ def _facts(job: Job, records: Records, command: str, started: float) -> dict[str
 
 def _scale(job: Job) -> str:
     scale = getattr(job.config, "scale", None)
-    return scale() if callable(scale) else f"preset {job.preset}"
+    return str(scale()) if callable(scale) else f"preset {job.preset}"
 
 
 def _plan(folder: Path) -> dict[str, int]:

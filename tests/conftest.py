@@ -33,6 +33,6 @@ def shared_data() -> Path:
 @pytest.fixture
 def as_a_user():
     """Without the type checks that the tests switch on: bad arguments must reach mlrisk's own lines."""
-    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003
+    jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003
+    jaxtyping.config.update("jaxtyping_disable", False)

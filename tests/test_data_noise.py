@@ -152,9 +152,7 @@ def test_constant_inputs_are_centred_and_stay_finite(value):
 @pytest.mark.parametrize("per", AXES)
 def test_standardising_by_a_reference_is_the_same_affine_map(per):
     train, test = made(seed=1), made(count=30, seed=2)
-    both = STANDARDISE(
-        Examples(np.concatenate([train.inputs, test.inputs]), np.zeros(230, np.int32)), train, per=per
-    )
+    both = STANDARDISE(Examples(np.concatenate([train.inputs, test.inputs]), np.zeros(230, np.int32)), train, per=per)
     np.testing.assert_allclose(both.inputs[:200], STANDARDISE(train, per=per).inputs, atol=1e-5)
     np.testing.assert_allclose(both.inputs[200:], STANDARDISE(test, train, per=per).inputs, atol=1e-5)
 

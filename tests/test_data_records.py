@@ -139,14 +139,10 @@ DAMAGES = {
     "fewer examples": lambda path: write_records(path, [png(pictures((28, 28, 1), 1, 0)[0])] * 19, [0] * 19),
     "more examples": lambda path: write_records(path, [png(pictures((28, 28, 1), 1, 0)[0])] * 21, [0] * 21),
     "not an image": lambda path: write_records(path, [b"P5 28 28 255 "] * 20, [0] * 20),
-    "half an image": lambda path: write_records(
-        path, [png(pictures((28, 28, 1), 1, 0)[0])[:300]] * 20, [0] * 20
-    ),
+    "half an image": lambda path: write_records(path, [png(pictures((28, 28, 1), 1, 0)[0])[:300]] * 20, [0] * 20),
     "wrong size": lambda path: write_records(path, [png(pictures((27, 28, 1), 1, 0)[0])] * 20, [0] * 20),
     "colour": lambda path: write_records(path, [png(pictures((28, 28, 3), 1, 0)[0])] * 20, [0] * 20),
-    "label too large": lambda path: write_records(
-        path, [png(pictures((28, 28, 1), 1, 0)[0])] * 20, [10] * 20
-    ),
+    "label too large": lambda path: write_records(path, [png(pictures((28, 28, 1), 1, 0)[0])] * 20, [10] * 20),
     "negative label": lambda path: write_records(path, [png(pictures((28, 28, 1), 1, 0)[0])] * 20, [-1] * 20),
 }
 
@@ -213,9 +209,7 @@ def test_a_set_without_a_test_split_is_refused(tmp_path):
 def test_files_of_another_format_are_explained(tmp_path):
     write_dataset(tmp_path)
     write_info(tmp_path / "mnist/3.0.1", "mnist", {"train": [40], "test": [20]}, "tfrecord")
-    with pytest.raises(
-        DataUnavailable, match="holds tfrecord files, which cannot be read without TensorFlow"
-    ):
+    with pytest.raises(DataUnavailable, match="holds tfrecord files, which cannot be read without TensorFlow"):
         load("mnist", tmp_path)
 
 
@@ -238,17 +232,13 @@ def test_the_cache_returns_the_same_arrays_without_reading(tmp_path, monkeypatch
     assert first.class_names == second.class_names
 
 
-@pytest.mark.parametrize(
-    "spoil", [lambda c: flip(c, len(c) // 3), lambda c: c[: len(c) // 2], lambda c: c[:0]]
-)
+@pytest.mark.parametrize("spoil", [lambda c: flip(c, len(c) // 3), lambda c: c[: len(c) // 2], lambda c: c[:0]])
 def test_a_damaged_cache_entry_is_read_anew(tmp_path, spoil):
     written = write_dataset(tmp_path)
     load("mnist", tmp_path)
     rewrite(entries()[0], spoil)
     for _ in range(2):
-        np.testing.assert_array_equal(
-            load("mnist", tmp_path).train.inputs, written["train"][0] / np.float32(255)
-        )
+        np.testing.assert_array_equal(load("mnist", tmp_path).train.inputs, written["train"][0] / np.float32(255))
     assert len(entries()) == 1
 
 
@@ -273,9 +263,7 @@ def test_the_cache_can_be_off_or_impossible(tmp_path, monkeypatch):
 
 def test_reading_imports_no_tensorflow_and_prints_nothing(tmp_path):
     write_dataset(tmp_path)
-    code = (
-        "import sys, mlrisk.data as d; d.load('mnist', sys.argv[1]); assert 'tensorflow' not in sys.modules"
-    )
+    code = "import sys, mlrisk.data as d; d.load('mnist', sys.argv[1]); assert 'tensorflow' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(tmp_path)],
         capture_output=True,
@@ -290,9 +278,7 @@ def test_reading_imports_no_tensorflow_and_prints_nothing(tmp_path):
 def test_damage_to_the_real_mnist_is_noticed(shared_data, tmp_path, cut):
     shutil.copytree(shared_data / "mnist", tmp_path / "mnist", copy_function=shutil.copyfile)
     (path,) = (tmp_path / "mnist").rglob("mnist-train*")
-    spoil = (
-        DAMAGES["truncated"] if cut == "truncated" else lambda path: rewrite(path, lambda c: flip(c, 200_000))
-    )
+    spoil = DAMAGES["truncated"] if cut == "truncated" else lambda path: rewrite(path, lambda c: flip(c, 200_000))
     spoil(path)
     with pytest.raises(DataUnavailable) as caught:
         load("mnist", tmp_path)

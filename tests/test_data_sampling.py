@@ -201,9 +201,7 @@ def test_masked_sampler_draws_only_where_the_mask_is_true(mask, step):
 
 def test_masked_sampler_is_uniform_and_follows_a_mask_that_grows():
     sampler = MaskedSampler(numbered(40), jnp.zeros(40, bool), 2000)
-    draw = jax.jit(
-        lambda mask, step: dataclasses.replace(sampler, mask=mask)(jax.random.key(10), step).labels
-    )
+    draw = jax.jit(lambda mask, step: dataclasses.replace(sampler, mask=mask)(jax.random.key(10), step).labels)
     for step, size in enumerate([1, 5, 20, 40]):
         counts = np.bincount(draw(jnp.arange(40) < size, step), minlength=40)
         assert counts[size:].sum() == 0

@@ -35,9 +35,7 @@ def test_digits_are_the_whole_set_split_once_and_for_all():
     assert (both.dtype, digits.train.labels.dtype) == (np.float32, np.int32)
     assert (both.min(), both.max()) == (0, 1)
     original = load_digits().images / 16
-    np.testing.assert_array_equal(
-        np.unique(both.reshape(-1, 64), axis=0), np.unique(original.reshape(-1, 64), axis=0)
-    )
+    np.testing.assert_array_equal(np.unique(both.reshape(-1, 64), axis=0), np.unique(original.reshape(-1, 64), axis=0))
     np.testing.assert_array_equal(digits.train.inputs[0, ..., 0], original[0])
     np.testing.assert_array_equal(load("digits").test.inputs, digits.test.inputs)
 
@@ -54,9 +52,7 @@ def test_the_table_of_sources_agrees_with_what_is_loaded():
     assert (digits.shape, digits.num_classes, len(digits.class_names)) == (entry.shape, entry.num_classes, 10)
 
 
-@pytest.mark.parametrize(
-    ("name", "near"), [("mnits", "mnist"), ("cifar-10", "cifar10"), ("Digits", "digits")]
-)
+@pytest.mark.parametrize(("name", "near"), [("mnits", "mnist"), ("cifar-10", "cifar10"), ("Digits", "digits")])
 @pytest.mark.parametrize("call", [load, prepare])
 def test_an_unknown_name_gets_the_nearest(call, name, near):
     with pytest.raises(BadInput, match=rf"^name: '{name}' is not one of .*; did you mean '{near}'\?$"):
@@ -140,9 +136,7 @@ def with_builder(monkeypatch, builder):
 @pytest.mark.parametrize("failure", [ConnectionError("no route\nto host"), PermissionError(13, "denied")])
 def test_a_failed_download_is_one_line(tmp_path, monkeypatch, failure):
     with_builder(monkeypatch, Builder(tmp_path, failure))
-    with pytest.raises(
-        DataUnavailable, match=f"^mnist: could not be downloaded .*{type(failure).__name__}"
-    ) as caught:
+    with pytest.raises(DataUnavailable, match=f"^mnist: could not be downloaded .*{type(failure).__name__}") as caught:
         prepare("mnist", tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -29,7 +29,12 @@ def fitted(key, scale=1.0):
     weights = jax.random.normal(key, (4,)) * scale
     for _ in range(3):
         weights = weights - 0.1 * jax.grad(lambda w: jnp.mean((DATA @ w - 1) ** 2))(weights)
-    return {"weights": weights, "best": jnp.argmax(weights), "up": weights > 0, "key": jax.random.fold_in(key, 7)}
+    return {
+        "weights": weights,
+        "best": jnp.argmax(weights),
+        "up": weights > 0,
+        "key": jax.random.fold_in(key, 7),
+    }
 
 
 def make_fit(**options):
@@ -304,7 +309,10 @@ def test_a_full_disk_gives_one_line_and_keeps_the_earlier_chunks(tmp_path):
     said = call(4096)
     assert said.startswith("line run folder")
     assert "chunk 2 was not saved, chunks before it are whole" in said
-    assert [path.name[:11] for path in sorted((tmp_path / "chunks").glob("chunk-*"))] == ["chunk-00000", "chunk-00001"]
+    assert [path.name[:11] for path in sorted((tmp_path / "chunks").glob("chunk-*"))] == [
+        "chunk-00000",
+        "chunk-00001",
+    ]
     assert not list((tmp_path / "chunks").glob(".*"))
     resumed = call(0)
     assert resumed.startswith("sum")

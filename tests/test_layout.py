@@ -20,7 +20,17 @@ LAYERS = [
     {"objectives", "posteriors", "measures", "models", "bijectors", "data", "theory"},
     {"types", "prng", "errors", "files", "config", "__init__"},
 ]
-SKELETON = ["Config", "make_data", "make_model", "make_objective", "run", "analyse", "figures", "CLAIMS", "EXPERIMENT"]
+SKELETON = [
+    "Config",
+    "make_data",
+    "make_model",
+    "make_objective",
+    "run",
+    "analyse",
+    "figures",
+    "CLAIMS",
+    "EXPERIMENT",
+]
 
 
 def name(path):
@@ -106,7 +116,12 @@ def length_without_docstring_of(node):
 @pytest.mark.parametrize("path", LIBRARY + EXPERIMENTS, ids=name)
 def test_forbidden_words(path):
     text = path.read_text()
-    for pattern in (r"PRNGKey\(", r"\b(TODO|FIXME|XXX)\b", "NotImplementedError", "from __future__ import annotations"):
+    for pattern in (
+        r"PRNGKey\(",
+        r"\b(TODO|FIXME|XXX)\b",
+        "NotImplementedError",
+        "from __future__ import annotations",
+    ):
         assert not re.search(pattern, text), pattern
     assert path.name != "utils.py"
 
@@ -126,7 +141,16 @@ def test_public_functions_are_documented_and_annotated(path):
 @pytest.mark.parametrize("package", ["objectives", "measures", "models", "prng", "types"])
 def test_library_imports_are_light(package):
     """Whoever imports a measure pays for no data, plotting or command-line library."""
-    heavy = ("tensorflow_datasets", "matplotlib", "draccus", "argparse_none", "jinja2", "orbax", "pyarrow", "tqdm")
+    heavy = (
+        "tensorflow_datasets",
+        "matplotlib",
+        "draccus",
+        "argparse_none",
+        "jinja2",
+        "orbax",
+        "pyarrow",
+        "tqdm",
+    )
     code = f"import sys, mlrisk.{package}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip

@@ -108,9 +108,7 @@ def test_interval_is_written_to_its_own_precision(numbers):
 @given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e6), st.floats(1e-9, 1e6))
 def test_written_interval_is_near_the_numbers(value, below, above):
     low, high = value - below, value + above
-    numbers = [
-        read(part) for part in re.findall(r"[^\s\[\]]+(?=,\s|\]|\s\[)", format_interval(value, low, high))
-    ]
+    numbers = [read(part) for part in re.findall(r"[^\s\[\]]+(?=,\s|\]|\s\[)", format_interval(value, low, high))]
     tolerance = max(0.06 * (high - low), 1e-5 * max(map(abs, (value, low, high))))
     np.testing.assert_allclose(numbers, [value, low, high], rtol=0, atol=tolerance)
 

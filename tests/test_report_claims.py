@@ -97,8 +97,6 @@ def test_rows_survive_strict_json(tmp_path_factory, numbers):
 
 
 def test_numpy_numbers_become_plain_ones():
-    row = only(
-        lambda _: Obtained(np.float32(0.5), np.float64(0.25), np.float64("nan"), np.int64(9), "", np.bool_(1))
-    )
+    row = only(lambda _: Obtained(np.float32(0.5), np.float64(0.25), np.float64("nan"), np.int64(9), "", np.bool_(1)))
     assert json.loads(json.dumps(row)) == row
     assert (row["low"], row["high"], row["n"], row["agrees"]) == (0.25, None, 9, True)

@@ -12,8 +12,8 @@ import pytest
 from test_report_run import fake_run
 
 from mlrisk.errors import BadInput
-from mlrisk.report import report, report_run
 from mlrisk.files import write_json, write_text
+from mlrisk.report import report, report_run
 
 
 class Checker(html.parser.HTMLParser):
@@ -131,9 +131,7 @@ def test_page_holds_what_the_run_holds(pages):
 
 
 def test_verdicts_are_words_with_symbols(pages):
-    words = re.findall(
-        r'<span aria-hidden="true">(.)</span> (Agrees|Differs|Not judged)</span>', pages["one"]
-    )
+    words = re.findall(r'<span aria-hidden="true">(.)</span> (Agrees|Differs|Not judged)</span>', pages["one"])
     assert words == [("✓", "Agrees"), ("✓", "Agrees"), ("✗", "Differs"), ("?", "Not judged")]
 
 

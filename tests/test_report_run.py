@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from mlrisk.files import write_json, write_text
 from mlrisk.measures import bootstrap_interval
 from mlrisk.report import (
     Claim,
@@ -17,7 +18,6 @@ from mlrisk.report import (
     write_claims,
     write_table,
 )
-from mlrisk.files import write_json, write_text
 
 ARMS = {"real": (1.2, 0.6), "randX": (60.0, 340.0), "randY": (6.0, 33.0)}
 CONFIG = """data:
@@ -182,18 +182,12 @@ def fake_run(folder, *, experiment="easy_examples", preset="digits", diverged=()
     for name, table in tables.items():
         write_table(table, folder / "tables" / f"{name}.parquet", CAPTIONS[name])
     plates = {
-        "difficulty": Plate(
-            _curves(), "Share of 100 runs that misclassify each of 1,000 digits after one epoch."
-        ),
-        "dispersion": Plate(
-            _bars(), "Dispersion index of each training set; the dashed line is the binomial."
-        ),
+        "difficulty": Plate(_curves(), "Share of 100 runs that misclassify each of 1,000 digits after one epoch."),
+        "dispersion": Plate(_bars(), "Dispersion index of each training set; the dashed line is the binomial."),
         "sensitivity": Plate(_panels(), "Mean class sensitivity over 100 seeds."),
     }
     save_figures(plates, folder / "figures")
-    write_claims(
-        folder / "claims.json", judge(CLAIMS, tables, "1,000 digits, 100 seeds, two layers of 256 units.")
-    )
+    write_claims(folder / "claims.json", judge(CLAIMS, tables, "1,000 digits, 100 seeds, two layers of 256 units."))
     records = {
         "lane": np.arange(300) // 3,
         "seed": np.arange(300) // 3,

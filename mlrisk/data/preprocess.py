@@ -81,9 +81,7 @@ def standardise(examples: Examples, reference: Examples | None = None, *, per: P
     constant = std <= 1e-6 * jnp.max(jnp.abs(jnp.asarray(source.inputs)))
     scale = jnp.where(constant, jnp.ones_like(std), std)
     inputs = jnp.asarray(examples.inputs)
-    return Examples(
-        (inputs - broadcast(mean, inputs)) / broadcast(scale, inputs), jnp.asarray(examples.labels)
-    )
+    return Examples((inputs - broadcast(mean, inputs)) / broadcast(scale, inputs), jnp.asarray(examples.labels))
 
 
 def subset(key: RandomKey, examples: Examples, size: int, *, balanced: bool = False) -> Examples:

@@ -115,17 +115,13 @@ def _decode(encoded: bytes, shape: tuple[int, ...]) -> UInt8[np.ndarray, "h w c"
     height, width, channels = shape
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
         if image.size != (width, height) or image.mode != _MODES.get(channels):
-            raise ValueError(
-                f"an image of size {image.size} and mode {image.mode} where {shape} was declared"
-            )
+            raise ValueError(f"an image of size {image.size} and mode {image.mode} where {shape} was declared")
         return np.frombuffer(image.tobytes(), np.uint8).reshape(shape)
 
 
 def damaged(path: Path, why: str) -> DataUnavailable:
     """The error for a file that is there and cannot be used."""
-    return DataUnavailable(
-        f"{path}: damaged or incomplete: {why}; delete its folder and prepare the data set again"
-    )
+    return DataUnavailable(f"{path}: damaged or incomplete: {why}; delete its folder and prepare the data set again")
 
 
 def _brief(error: Exception) -> str:

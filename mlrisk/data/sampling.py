@@ -159,9 +159,7 @@ class EpochSampler:
         return _take(self.examples, epoch_rows(key, step, count, self.batch_size))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["examples", "mask"], meta_fields=["batch_size"]
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["examples", "mask"], meta_fields=["batch_size"])
 @dataclasses.dataclass(frozen=True)
 class MaskedSampler:
     """Batches drawn uniformly with replacement from the examples whose mask is True: data sets that grow.

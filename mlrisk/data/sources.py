@@ -111,9 +111,7 @@ def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | No
     """
     source(name)
     for place in search_path(data_dir):
-        usable = [
-            folder for folder in _versions(place / name) if file_format(folder) in (FORMAT, _UNREADABLE)
-        ]
+        usable = [folder for folder in _versions(place / name) if file_format(folder) in (FORMAT, _UNREADABLE)]
         if usable:
             return usable[-1]
     return None
@@ -168,9 +166,5 @@ def file_format(folder: Path) -> str:
 def _versions(folder: Path) -> list[Path]:
     """Prepared versions (1.2.3), oldest first; half-prepared ones carry another name and do not count."""
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    numbered = [
-        name for name in names if re.fullmatch(r"\d+\.\d+\.\d+", name) and (folder / name / INFO).exists()
-    ]
-    return [
-        folder / name for name in sorted(numbered, key=lambda name: [int(part) for part in name.split(".")])
-    ]
+    numbered = [name for name in names if re.fullmatch(r"\d+\.\d+\.\d+", name) and (folder / name / INFO).exists()]
+    return [folder / name for name in sorted(numbered, key=lambda name: [int(part) for part in name.split(".")])]

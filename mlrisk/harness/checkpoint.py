@@ -9,8 +9,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from mlrisk.harness import processes
 from mlrisk.files import storing
+from mlrisk.harness import processes
 
 
 class Checkpoints:

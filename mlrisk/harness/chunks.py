@@ -57,8 +57,7 @@ class ChunkStore(NamedTuple):
         like, structure = jax.tree.flatten(self.like)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             leaves = [
-                file[f"leaf{i}"].view(np.dtype(leaf.dtype)).reshape(lanes, *leaf.shape)
-                for i, leaf in enumerate(like)
+                file[f"leaf{i}"].view(np.dtype(leaf.dtype)).reshape(lanes, *leaf.shape) for i, leaf in enumerate(like)
             ]
         return jax.tree.unflatten(structure, leaves)
 

@@ -39,9 +39,7 @@ class Engine(NamedTuple):
         return self.compiled[number](self.shared[number], extra, carry, rest)
 
 
-def build(
-    program: Program, plan: Plan, mesh: Mesh, inputs: PyTree, free_bytes: int | None, *, fixed: bool
-) -> Engine:
+def build(program: Program, plan: Plan, mesh: Mesh, inputs: PyTree, free_bytes: int | None, *, fixed: bool) -> Engine:
     """Compile a program for the widest plan that fits, or for the given one if it is fixed.
 
     Args:
@@ -122,9 +120,7 @@ def _advance(
     return carry
 
 
-def _compile(
-    program: Program, plan: Plan, mesh: Mesh, shared: list[list[Any]], inputs: PyTree
-) -> tuple[Any, ...]:
+def _compile(program: Program, plan: Plan, mesh: Mesh, shared: list[list[Any]], inputs: PyTree) -> tuple[Any, ...]:
     keys, hypers = _lane_shapes(inputs, plan, mesh)
     if program.blocks == 1 or len(program.stages) == 1:
         return (_compile_stage(program.stages[0], shared[0], (), keys, (hypers,), plan, mesh),)

@@ -153,6 +153,4 @@ def over_lanes(function: Callable[..., PyTree], width: int, mesh: Mesh) -> Calla
         return jax.vmap(one)(lanes) if width >= count else lax.map(one, lanes, batch_size=width)
 
     along, everywhere = PartitionSpec(AXIS), PartitionSpec()
-    return jax.shard_map(
-        local, mesh=mesh, in_specs=(everywhere, everywhere, along), out_specs=along, check_vma=False
-    )
+    return jax.shard_map(local, mesh=mesh, in_specs=(everywhere, everywhere, along), out_specs=along, check_vma=False)

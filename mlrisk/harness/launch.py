@@ -2,28 +2,31 @@
 
 import importlib.util
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mlrisk.errors import BadInput
 
+LAUNCHERS = ("here", "local", "slurm")
 Line = list[str]
 """The arguments of one ``mlrisk run``."""
 
 
 def launch(
+    main: Callable[[Line], int],
     lines: Sequence[Line],
-    launcher: Literal["here", "local", "slurm"],
+    launcher: str,
     folder: Path,
     at_a_time: int,
     options: dict[str, Any],
 ) -> int:
-    """Carry out one ``mlrisk run`` per line and return the worst exit code (0 once Slurm has taken them).
+    """Carry out one ``mlrisk run`` per line; return the worst exit code (0 once Slurm has taken them).
 
     Args:
+        main: the command line: takes arguments, returns an exit code.
         lines: arguments of each run.
-        launcher: ``here`` runs them in this process; ``local`` as processes and ``slurm`` as jobs of submitit.
+        launcher: one of `LAUNCHERS`; ``here`` runs them in this process, the others through submitit.
         folder: submitit's folder of logs and pickles.
         at_a_time: how many may run at once.
         options: Slurm's own, such as partition, time and gpus_per_node.
@@ -32,13 +35,13 @@ def launch(
         BadInput: submitit is not installed, or Slurm is not there.
     """
     if launcher == "here":
-        return max(_run(line) for line in lines)
+        return max(main(line) for line in lines)
     executor = _executor(launcher, folder, at_a_time, options)
     if launcher == "slurm":
-        jobs = executor.map_array(_run, list(lines))
+        jobs = executor.map_array(main, list(lines))
         print(f"submitted {len(jobs)} jobs: {', '.join(job.job_id for job in jobs)}; logs in {folder}")
         return 0
-    return max(_locally(executor, lines, at_a_time))
+    return max(_locally(executor, main, lines, at_a_time))
 
 
 def scheduler_options(words: Sequence[str]) -> dict[str, Any]:
@@ -54,12 +57,6 @@ def scheduler_options(words: Sequence[str]) -> dict[str, Any]:
             raise BadInput(f"slurm: {word!r} is not KEY=VALUE")
         found[key] = int(value) if value.isdigit() else value
     return found
-
-
-def _run(line: Line) -> int:
-    from mlrisk.cli import main
-
-    return main(line)
 
 
 def _executor(launcher: str, folder: Path, at_a_time: int, options: dict[str, Any]) -> Any:
@@ -80,11 +77,11 @@ def _executor(launcher: str, folder: Path, at_a_time: int, options: dict[str, An
     return executor
 
 
-def _locally(executor: Any, lines: Sequence[Line], at_a_time: int) -> list[int]:
+def _locally(executor: Any, main: Callable[[Line], int], lines: Sequence[Line], at_a_time: int) -> list[int]:
     waiting, running, codes = list(lines), [], []
     while waiting or running:
         while waiting and len(running) < at_a_time:
-            running.append(executor.submit(_run, waiting.pop(0)))
+            running.append(executor.submit(main, waiting.pop(0)))
         for job in [job for job in running if job.done()]:
             running.remove(job)
             codes.append(_result(job))

@@ -148,7 +148,7 @@ class Train:
         updates, opt_state = self._optimizer(hyper).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics, carried = aux if isinstance(aux, Aux) else (aux, {})
-        params = {**params, **carried} if carried else params
+        params = _replaced(params, carried) if carried else params
         diverged = (state.diverged_at < 0) & ~jnp.isfinite(loss)
         return state._replace(
             step=state.step + 1,
@@ -161,6 +161,10 @@ class Train:
     def _optimizer(self, hyper: Hyper) -> optax.GradientTransformation:
         made = self.optimizer
         return made if isinstance(made, optax.GradientTransformation) else made(hyper)
+
+
+def _replaced(params: Any, entries: dict[str, Any]) -> Any:
+    return {**params, **entries}
 
 
 def _with_hyper(function: Callable[..., Any], first: Any, second: Any, hyper: Hyper) -> Any:
@@ -228,5 +232,15 @@ def make_train(
         raise ValueError(f"average_decay: {average_decay} is not in [0, 1)")
     named = tuple(probes.items() if isinstance(probes, Mapping) else probes)
     return Train(
-        sampler, named, model, objective, optimizer, num_steps, every, schedule, average_decay, best, keep_state
+        sampler,
+        named,
+        model,
+        objective,
+        optimizer,
+        num_steps,
+        every,
+        schedule,
+        average_decay,
+        best,
+        keep_state,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.core as jaxpr_core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
@@ -92,7 +93,7 @@ def _stage(function: Callable[..., PyTree], extra: PyTree, lane: tuple[PyTree, .
     structure = jax.tree.structure(out)
 
     def call(arrays: list[Any], extra: PyTree, *lane: PyTree) -> PyTree:
-        flat = jax.core.eval_jaxpr(traced.jaxpr, arrays, *jax.tree.leaves((extra, lane)))
+        flat = jaxpr_core.eval_jaxpr(traced.jaxpr, arrays, *jax.tree.leaves((extra, lane)))
         return jax.tree.unflatten(structure, flat)
 
     text = re.sub(r"0x[0-9a-f]+", "", str(traced))

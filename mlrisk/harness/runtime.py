@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +64,8 @@ def _cores() -> int:
 
 
 def _set(option: str, value: int) -> None:
-    try:
+    with suppress(RuntimeError):  # the backend is up already: a caller used JAX before, its devices stay
         jax.config.update(option, value)
-    except RuntimeError:
-        pass  # the backend is up already (a caller used JAX before): its devices stay as they are
 
 
 def _join(cluster: Cluster) -> None:

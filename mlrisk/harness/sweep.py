@@ -70,9 +70,7 @@ def sweep(
         BadInput: ``run_dir`` holds another sweep.
         StorageError: ``run_dir`` cannot be written; the chunks before are whole.
     """
-    prepared = prepare(
-        train, keys, hypers, lanes=lanes, mesh=mesh, run_dir=run_dir, chunk=chunk, free_bytes=free_bytes
-    )
+    prepared = prepare(train, keys, hypers, lanes=lanes, mesh=mesh, run_dir=run_dir, chunk=chunk, free_bytes=free_bytes)
     log.info("%s", prepared.engine.describe())
     if on_plan is not None:
         on_plan(prepared.engine.plan)
@@ -120,7 +118,11 @@ def prepare(
 
 def _lane_inputs(keys: Key[Array, " seeds"], hypers: PyTree) -> tuple[PyTree, tuple[int, ...]]:
     """Host arrays (key words, hypers) with one row per lane, settings outermost, and the axes of the result."""
-    if not jnp.issubdtype(getattr(keys, "dtype", None), jax.dtypes.prng_key) or keys.ndim != 1 or not keys.size:
+    if (
+        not jnp.issubdtype(getattr(keys, "dtype", np.dtype(bool)), jax.dtypes.prng_key)
+        or keys.ndim != 1
+        or not keys.size
+    ):
         raise ValueError(
             "keys: expected typed keys (seeds,), at least one, such as jax.random.split(jax.random.key(0), 100)"
         )
@@ -143,9 +145,7 @@ def _program(train: Callable[..., PyTree], keys: Key[Array, " seeds"], hypers: P
     return whole_program(train, keys[0], hyper)
 
 
-def _open_store(
-    run_dir: str | Path | None, program: Program, inputs: PyTree
-) -> tuple[ChunkStore | None, Plan | None]:
+def _open_store(run_dir: str | Path | None, program: Program, inputs: PyTree) -> tuple[ChunkStore | None, Plan | None]:
     """The store of finished chunks, and the plan that it was begun with."""
     if run_dir is None:
         return None, None
@@ -160,9 +160,7 @@ def _open_store(
     return store, Plan(*(int(n) for n in numbers)) if numbers[0] else None
 
 
-def _layout(
-    total: int, mesh: Mesh, lanes: int | Literal["auto", "wide"], chunk: int | None, kept: Plan | None
-) -> Plan:
+def _layout(total: int, mesh: Mesh, lanes: int | Literal["auto", "wide"], chunk: int | None, kept: Plan | None) -> Plan:
     if kept is None:
         return layout.first_plan(total, mesh.size, lanes, mesh.devices.flat[0].platform, chunk)
     if kept.devices != mesh.size:
@@ -184,8 +182,17 @@ def _run(
     hidden = True if not processes.writes() else None if show is None else not show
     with tqdm(total=plan.total, initial=done, unit="lane", disable=hidden) as bar:
         for index in range(plan.chunks):
-            yield found.pop(index) if index in found else _compute(
-                engine, inputs, store, index, segment_seconds, lambda share, n=lanes[index]: bar.update(share * n)
+            yield (
+                found.pop(index)
+                if index in found
+                else _compute(
+                    engine,
+                    inputs,
+                    store,
+                    index,
+                    segment_seconds,
+                    lambda share, n=lanes[index]: bar.update(share * n),
+                )
             )
 
 

@@ -53,9 +53,7 @@ class BestRule(NamedTuple):
         return state._replace(stopped_at=jnp.where(waited, state.step, state.stopped_at))
 
 
-def average(
-    previous: Params | None, params: Params, step: Int[Array, ""], decay: float | None
-) -> Params | None:
+def average(previous: Params | None, params: Params, step: Int[Array, ""], decay: float | None) -> Params | None:
     """The debiased exponential average after one more step, from the debiased average before it.
 
     ``a_t = sum_{s<=t} d^(t-s) p_s / sum_{s<=t} d^(t-s)``, written as ``a + w_t (p_t - a)`` with

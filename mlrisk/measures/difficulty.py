@@ -68,9 +68,7 @@ def within_class_dispersion(
     return jnp.sum(jnp.where(usable, ratio, 0.0)) / jnp.maximum(jnp.sum(usable), 1)
 
 
-def binomial_null(
-    key: RandomKey, p: Float[Array, " n"], seeds: int, draws: int = 1000
-) -> Float[Array, "draws n"]:
+def binomial_null(key: RandomKey, p: Float[Array, " n"], seeds: int, draws: int = 1000) -> Float[Array, "draws n"]:
     """Difficulties of n examples if chance alone told them apart: ``Binomial(S, p_i) / S``, drawn many times.
 
     Args:

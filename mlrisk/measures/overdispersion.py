@@ -70,7 +70,11 @@ def overdispersion(
 
 
 def _p_value(
-    key: RandomKey, difficulty: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], seeds: int, found: float
+    key: RandomKey,
+    difficulty: Float[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    seeds: int,
+    found: float,
 ) -> float:
     """How often examples as difficult as their class's mean show a within-class dispersion of ``found`` or more."""
     classes, member = np.unique(labels, return_inverse=True)

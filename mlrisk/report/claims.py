@@ -79,9 +79,7 @@ def judge(claims: Iterable[Claim], tables: Tables, scale: str) -> list[dict[str,
     names = [claim.name for claim in claims]
     for name in names:
         if names.count(name) > 1:
-            raise BadInput(
-                f"claims: the name {name!r} is used {names.count(name)} times; each claim needs its own"
-            )
+            raise BadInput(f"claims: the name {name!r} is used {names.count(name)} times; each claim needs its own")
     return [_published(claim, scale) | _judged(claim, tables) for claim in claims]
 
 
@@ -125,9 +123,7 @@ def _judged(claim: Claim, tables: Tables) -> dict[str, Any]:
 
 def _row(obtained: Any) -> dict[str, Any]:
     if not isinstance(obtained, Obtained):
-        return _unjudged(
-            f"could not be judged: the check returned a {type(obtained).__name__}, not an Obtained"
-        )
+        return _unjudged(f"could not be judged: the check returned a {type(obtained).__name__}, not an Obtained")
     value = float(obtained.value)
     if math.isnan(value):
         return _unjudged(f"could not be judged: the value is NaN. {obtained.note}".strip())

@@ -105,8 +105,7 @@ def save_figures(figures: Mapping[str, Plate], folder: Path) -> list[Path]:
     folder = Path(folder)
     written = [path for name, plate in figures.items() for path in _save(plate.figure, folder, name)]
     captions = {
-        name: {"caption": plate.caption, "alt": plate.alt or describe(plate.figure)}
-        for name, plate in figures.items()
+        name: {"caption": plate.caption, "alt": plate.alt or describe(plate.figure)} for name, plate in figures.items()
     }
     return [*written, write_json(folder / "captions.json", captions)]
 

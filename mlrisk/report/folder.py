@@ -118,9 +118,7 @@ def _runs_under(top: Path) -> Iterable[Path]:
         if {"run.json", "config.yaml", "DONE"} & set(files):
             folders.clear()
             yield Path(place)
-        folders[:] = sorted(
-            name for name in folders if name not in _NOT_SEARCHED and not name.startswith(".")
-        )
+        folders[:] = sorted(name for name in folders if name not in _NOT_SEARCHED and not name.startswith("."))
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -168,9 +166,7 @@ def _pictures(folder: Path, prefix: str) -> list[Picture]:
     for number, (name, entry) in enumerate(captions.items(), 1):
         entry = {"caption": entry} if isinstance(entry, str) else entry
         caption = entry.get("caption", "")
-        pictures.append(
-            load_picture(folder, name, caption, entry.get("alt") or caption, f"{prefix}-figure-{number}")
-        )
+        pictures.append(load_picture(folder, name, caption, entry.get("alt") or caption, f"{prefix}-figure-{number}"))
     return pictures
 
 

@@ -29,9 +29,7 @@ def format_number(value: float | int | None, digits: int = 4) -> str:
     return _write(value, exponent, decimals=digits - 1 - exponent)
 
 
-def format_interval(
-    value: float | int, low: float | int | None = None, high: float | int | None = None
-) -> str:
+def format_interval(value: float | int, low: float | int | None = None, high: float | int | None = None) -> str:
     """A value with its interval, to two significant digits of the interval's width.
 
     Args:
@@ -63,9 +61,7 @@ def format_column(values: list[float | int | None], digits: int = 4) -> list[str
     Returns:
         One string a value, so that right-aligned decimal points fall under one another.
     """
-    sizes = [
-        _exponent(value) for value in values if value is not None and math.isfinite(value) and value != 0
-    ]
+    sizes = [_exponent(value) for value in values if value is not None and math.isfinite(value) and value != 0]
     common = bool(sizes) and max(sizes) - min(sizes) <= 2 and max(sizes) in _FIXED_EXPONENTS
     if not common or min(sizes) not in _FIXED_EXPONENTS:
         return [format_number(value, digits) for value in values]

@@ -130,9 +130,7 @@ def flatten(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def obtained(claim: dict[str, Any]) -> tuple[str, str]:
     """The value of a row of ``claims.json`` and its interval in brackets; empty where there is none."""
     value, low, high = (None if claim[end] is None else float(claim[end]) for end in ("value", "low", "high"))
-    middle, _, ends = (format_number(None) if value is None else format_interval(value, low, high)).partition(
-        " "
-    )
+    middle, _, ends = (format_number(None) if value is None else format_interval(value, low, high)).partition(" ")
     return middle, ends
 
 

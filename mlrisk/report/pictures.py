@@ -90,9 +90,7 @@ def _inline(root: ElementTree.Element, alt: str, prefix: str) -> Markup:
             parent.remove(child)
     for element in root.iter():
         element.tag = _local(element.tag)
-        attributes = {
-            _local(name): _attribute(_local(name), value, prefix) for name, value in element.items()
-        }
+        attributes = {_local(name): _attribute(_local(name), value, prefix) for name, value in element.items()}
         element.attrib.clear()
         element.attrib.update(attributes)
     for name in ("width", "height", "version"):
