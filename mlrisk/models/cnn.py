@@ -25,13 +25,9 @@ class _AlexnetSmall(nn.Module):
     kernel_init: Initialiser
 
     @nn.compact
-    def __call__(
-        self, images: Float[Array, "n height width c"], *, train: bool = False
-    ) -> Float[Array, "n classes"]:
+    def __call__(self, images: Float[Array, "n height width c"], *, train: bool = False) -> Float[Array, "n classes"]:
         def normalise(values: Array) -> Array:
-            return nn.BatchNorm(
-                use_running_average=not train, momentum=self.momentum, use_fast_variance=False
-            )(values)
+            return nn.BatchNorm(use_running_average=not train, momentum=self.momentum, use_fast_variance=False)(values)
 
         height, width = images.shape[1:3]
         values = images[:, self.crop : height - self.crop, self.crop : width - self.crop]
@@ -46,7 +42,7 @@ class _AlexnetSmall(nn.Module):
 
 
 def alexnet_small(
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     *,
     channels: tuple[int, ...] = (200, 200),

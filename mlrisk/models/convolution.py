@@ -62,13 +62,14 @@ def _require_fit(images: Array, kernel: Array, stride: int, padding: str) -> Non
 
 @functools.partial(jax.jit, static_argnames=("stride", "padding"))
 def _dispatch(images: Array, kernel: Array, *, stride: int, padding: str) -> Array:
-    # jitted, so that a call outside any other jit compiles once per shape
-    return lax.platform_dependent(
-        images,
-        kernel,
+    # jitted, so that a call outside any other jit compiles once per shape; checkpointed, so that gradients
+    # keep the input until the way back, not its copies (nor, on accelerators, zeros in place of the copies)
+    branches = functools.partial(
+        lax.platform_dependent,
         cpu=functools.partial(_by_matmul, stride=stride, padding=padding),
         default=functools.partial(_native, stride=stride, padding=padding),
     )
+    return jax.checkpoint(branches, prevent_cse=False)(images, kernel)
 
 
 def _native(images: Array, kernel: Array, stride: int, padding: str) -> Array:
@@ -89,11 +90,7 @@ def _patches(images: Array, rows: int, columns: int, stride: int, padding: str) 
         images = jax.numpy.pad(images, ((0, 0), *pads, (0, 0)))
     height = (images.shape[1] - rows) // stride * stride + 1
     width = (images.shape[2] - columns) // stride * stride + 1
-    shifted = [
-        images[:, a : a + height : stride, b : b + width : stride]
-        for a in range(rows)
-        for b in range(columns)
-    ]
+    shifted = [images[:, a : a + height : stride, b : b + width : stride] for a in range(rows) for b in range(columns)]
     return lax.concatenate(shifted, 3)
 
 
@@ -117,9 +114,7 @@ class Conv(nn.Module):
     use_bias: bool = True
 
     @nn.compact
-    def __call__(
-        self, images: Float[Array, "n height width inputs"]
-    ) -> Float[Array, "n rows columns outputs"]:
+    def __call__(self, images: Float[Array, "n height width inputs"]) -> Float[Array, "n rows columns outputs"]:
         """The convolved batch."""
         shape = (self.size, self.size, images.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)

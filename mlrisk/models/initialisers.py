@@ -82,9 +82,7 @@ def initialiser(name: str) -> Initialiser:
 
     def init(key: RandomKey, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, "..."]:
         if len(shape) < 2:
-            raise BadInput(
-                f"shape: {tuple(shape)} has no axes for inputs and outputs; at least two are needed"
-            )
+            raise BadInput(f"shape: {tuple(shape)} has no axes for inputs and outputs; at least two are needed")
         deviation = math.sqrt(gain / fan(*_fans(tuple(shape))))
         return deviation * _draw(key, law, math.prod(shape), dtype).reshape(shape)
 

@@ -40,9 +40,7 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...], *, trains: bool 
 
     state_names = [name for name in jax.eval_shape(init, jax.random.key(0)) if name != "params"]
 
-    def apply_train(
-        params: Params, inputs: Float[Array, "n ..."], key: RandomKey
-    ) -> tuple[Any, dict[str, Any]]:
+    def apply_train(params: Params, inputs: Float[Array, "n ..."], key: RandomKey) -> tuple[Any, dict[str, Any]]:
         _require_batch(inputs, shape)
         outputs, state = module.apply(params, inputs, train=True, mutable=state_names, rngs={"dropout": key})
         return outputs, dict(state)
@@ -65,11 +63,7 @@ def require_sizes(field: str, sizes: tuple[int, ...], *, empty: bool = False) ->
         BadInput: it is not a sequence, is empty, or has an entry that is not a positive integer.
     """
     entries = tuple(sizes) if isinstance(sizes, tuple | list) else None
-    if (
-        entries is None
-        or not (entries or empty)
-        or not all(type(size) is int and size > 0 for size in entries)
-    ):
+    if entries is None or not (entries or empty) or not all(type(size) is int and size > 0 for size in entries):
         raise BadInput(f"{field}: {sizes!r} is not a tuple of positive integers")
     return entries
 

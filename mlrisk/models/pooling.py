@@ -38,9 +38,7 @@ def max_pool(
     if window < 1 or step < 1:
         raise BadInput(f"pool: window {window}, stride {step}; both must be at least 1")
     if min(images.shape[1:3]) < window:
-        raise BadInput(
-            f"pool: {window} pixels exceed the {images.shape[1]} x {images.shape[2]} they should pool"
-        )
+        raise BadInput(f"pool: {window} pixels exceed the {images.shape[1]} x {images.shape[2]} they should pool")
     return _tiled(images, window) if step == window else _sliding(images, window, step)
 
 
@@ -56,10 +54,7 @@ def _sliding(images: Array, window: int, stride: int) -> Array:
 
     def along(values: Array, axis: int) -> Array:
         last = values.shape[axis] - window
-        slices = (
-            jax.lax.slice_in_dim(values, a, a + last // stride * stride + 1, stride, axis)
-            for a in range(window)
-        )
+        slices = (jax.lax.slice_in_dim(values, a, a + last // stride * stride + 1, stride, axis) for a in range(window))
         return functools.reduce(jnp.maximum, slices)
 
     return along(along(images, 1), 2)
