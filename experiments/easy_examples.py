@@ -122,13 +122,8 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     lanes = config.lanes or "auto"
     fit = sweep(train, prng.lane_keys(lane_key, config.seeds), settings, lanes=lanes, run_dir=run_dir)
     records = from_fit(fit, probe_every=train.probe_every, settings={"condition": CONDITIONS})
-    facts = {
-        "data/labels": np.asarray(tracked.labels),
-        "data/true_labels": data.true_labels,
-        "data/index": data.index,
-        "data/pictures": data.pictures,
-    }
-    return records._replace(arrays=records.arrays | facts)
+    facts = {"labels": tracked.labels, "true_labels": data.true_labels, "index": data.index, "pictures": data.pictures}
+    return records._replace(arrays=records.arrays | {f"data/{name}": np.asarray(f) for name, f in facts.items()})
 
 
 # 6. Analysis ----------------------------------------------------------------------------------------------------
@@ -136,13 +131,13 @@ def analyse(records: Records) -> Tables:
     """Difficulty by example, and per condition how far it is from chance. Nothing is selected."""
     correct, labels = records.arrays["tracked/correct"][:, :, -1], records.arrays["data/labels"]
     conditions, seeds, tracked = correct.shape
+    num_classes = int(labels.max()) + 1
+    found = [overdispersion(correct[i], labels[i], num_classes, jax.random.key(i)) for i in range(conditions)]
     rows = [
-        {"condition": name, "statistic": statistic, **found._asdict(), "interval over": RESAMPLED[statistic],
+        {"condition": condition, "statistic": name, **interval._asdict(), "interval over": RESAMPLED[name],
          "seeds": seeds, "examples": tracked}
-        for number, name in enumerate(CONDITIONS)
-        for statistic, found in overdispersion(
-            correct[number], labels[number], int(labels.max()) + 1, jax.random.key(number)
-        ).items()
+        for condition, statistics in zip(CONDITIONS, found, strict=True)
+        for name, interval in statistics.items()
     ]  # fmt: skip
     difficulty = {
         "condition": np.repeat(CONDITIONS, tracked),
@@ -152,7 +147,7 @@ def analyse(records: Records) -> Tables:
         "difficulty": 1 - correct.mean(axis=1).reshape(-1),
         "seeds": np.full(conditions * tracked, seeds),
     }
-    return {"dispersion": report.captioned(pa.Table.from_pylist(rows), DISPERSION),
+    return {"dispersion": report.tidy_table(rows, DISPERSION),
             "difficulty": report.captioned(pa.table(difficulty), DIFFICULTY)}  # fmt: skip
 
 
@@ -188,7 +183,7 @@ def _curves(tables: Tables) -> Plate:
     curves = {condition: _difficulty(tables, condition) for condition in CONDITIONS}
     chance = jnp.full(curves["randX"].shape, curves["randX"].mean(), jnp.float32)
     draws = np.asarray(binomial_null(jax.random.key(0), chance, seeds))
-    report.sorted_curves(axes, curves, LOOKS, draws, "binomial (95 %)")
+    report.sorted_curves(axes, curves, report.CONDITION_LOOKS, draws, "binomial (95 %)")
     axes.set(
         xlabel="example, sorted by difficulty",
         ylabel=f"misclassification rate over {seeds} seeds",
@@ -207,7 +202,7 @@ def _chart(tables: Tables) -> Plate:
     axes = figure.subplots()
     names = ("dispersion", "within_class_dispersion")
     rows = {condition: [_found(tables, condition, name) for name in names] for condition in CONDITIONS}
-    report.interval_chart(axes, rows, LOOKS, ("o", "s"))
+    report.interval_chart(axes, rows, report.CONDITION_LOOKS, ("o", "s"))
     axes.axvline(1, color=PALETTE["ink"], lw=1)
     axes.set(xscale="log", xlabel="variance of difficulty / binomial variance")
     return Plate(
@@ -221,18 +216,8 @@ def _pictures(records: Records, tables: Tables) -> Plate:
     figure, arrays = Figure(figsize=(6.4, 5.6)), records.arrays
     pictures, labels = arrays["data/pictures"], arrays["data/true_labels"]
     report.picture_grid(figure.subplots(), pictures, labels, _difficulty(tables, "real"), each=5)
-    return Plate(
-        figure,
-        "The 5 easiest (left) and 5 hardest (right) real examples of each class, with the share of seeds that "
-        "misclassify each.",
-    )
-
-
-LOOKS = {
-    "real": {"color": PALETTE["blue"], "linestyle": "-"},
-    "randX": {"color": PALETTE["vermilion"], "linestyle": "--"},
-    "randY": {"color": PALETTE["green"], "linestyle": "-."},
-}
+    caption = "The 5 easiest and 5 hardest real examples of each class, with the share of seeds that misclassify each."
+    return Plate(figure, caption)
 
 
 # 8. Claims ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ BOUNDS = {
 }
 
 
-def setting(default: Any, help: str = "", *, identity: bool = True, **bounds: float) -> Any:
+def setting(default: Any, help: str = "", *, identity: bool = True, **bounds: float | int) -> Any:
     """A config field with its explanation and bounds.
 
     Args:
@@ -55,6 +55,8 @@ def load(cls: type[Config], preset: Path | None, overrides: Mapping[str, Any], e
         BadInput: one line that names the file or field, the value and what is allowed.
     """
     raw: dict[str, Any] = {}
+    for name, _, value in walk(cls):  # an inner config keeps the defaults that its outer one gives it
+        _set(raw, name, list(value) if isinstance(value, tuple) else value)
     for name, value in (_flatten(read_preset(preset, experiment)) if preset else {}).items():
         _put(cls, raw, name, value, f"{preset}: ")
     for name, value in overrides.items():
@@ -122,10 +124,14 @@ def _put(cls: Any, raw: dict[str, Any], name: str, value: Any, where: str) -> No
             raise BadInput(f"{where}{name}: {value!r} is not allowed, it has fields of its own: {', '.join(inner)}")
         raise BadInput(where + one_of("field", name, fields))
     _check_raw(name, _field_type(fields[name]), value, where)
+    _set(raw, name, _from_text(_field_type(fields[name]), value))
+
+
+def _set(raw: dict[str, Any], name: str, value: Any) -> None:
     *outer, last = name.split(".")
     for part in outer:
         raw = raw.setdefault(part, {})
-    raw[last] = _from_text(_field_type(fields[name]), value)
+    raw[last] = value
 
 
 def _field_type(field: dataclasses.Field[Any]) -> Any:
@@ -140,7 +146,8 @@ def _from_text(kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is tuple and not value.lstrip().startswith("["):
         value = f"[{value}]"
     try:
-        return yaml.safe_load(value) if _optional(kind) or typing.get_origin(kind) is tuple else value
+        parsed = _optional(kind) or typing.get_origin(kind) is tuple or kind is bool
+        return yaml.safe_load(value) if parsed else value
     except yaml.YAMLError:
         return value
 
@@ -176,7 +183,7 @@ def _get(raw: Any, name: str) -> Any:
     return raw
 
 
-def _check_bounds(name: str, value: Any, bounds: Mapping[str, float]) -> None:
+def _check_bounds(name: str, value: Any, bounds: Mapping[str, float | int]) -> None:
     values: Sequence[Any] = value if isinstance(value, tuple) else (value,)
     wanted = " and ".join(BOUNDS[bound][1].format(f"{limit:g}") for bound, limit in bounds.items())
     for number in values:

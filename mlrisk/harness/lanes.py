@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PyTree
 
 AXIS = "seed"
-CHUNKS = 20
+CHUNKS = 10
 """Aim for about this many chunks: the unit of durability and of the progress bar."""
 HEADROOM = 0.8
 """Share of the free memory that a compiled estimate may fill."""
@@ -74,7 +74,7 @@ def first_plan(
         devices: number of devices along the mesh.
         lanes: how many lanes run abreast on a device; ``"auto"`` is 1 on CPU and ``"wide"`` elsewhere.
         platform: ``cpu``, ``gpu`` or ``tpu``.
-        chunk: lanes in a chunk, rounded up to fill every device; by default about a twentieth of all.
+        chunk: lanes in a chunk, rounded up to fill every device; by default about a tenth of all.
 
     Raises:
         ValueError: ``lanes`` is neither a positive number nor one of the two words, or ``chunk`` not positive.

@@ -55,7 +55,7 @@ def sweep(
             where ``"wide"`` is as many as the compiled memory estimate allows.
         mesh: a mesh with one axis ``"seed"``; by default all devices, of all processes.
         run_dir: folder to keep finished chunks and checkpoints in.
-        chunk: lanes in one durable unit; rounded up to fill every device. By default about a twentieth.
+        chunk: lanes in one durable unit; rounded up to fill every device. By default about a tenth.
         segment_seconds: how often, at most, a lane under way is saved.
         free_bytes: memory to plan for on each device; by default what is free.
         progress: show a bar; by default only on a terminal.

@@ -60,12 +60,12 @@ def within_class_dispersion(
     """
     member = (labels[None, :] == jnp.arange(num_classes)[:, None]).astype(difficulty.dtype)
     count = jnp.sum(member, axis=1)
-    p = (member @ difficulty) / jnp.maximum(count, 1)
-    squares = jnp.sum(member * (difficulty[None, :] - p[:, None]) ** 2, axis=1)
+    p = (member @ difficulty) / jnp.maximum(count, 1.0)
+    squares = jnp.sum(member * jnp.square(difficulty[None, :] - p[:, None]), axis=1)
     binomial = p * (1 - p) / seeds
     usable = (count > 1) & (binomial > 0)
-    ratio = squares / jnp.maximum(count - 1, 1) / jnp.where(usable, binomial, 1.0)
-    return jnp.sum(jnp.where(usable, ratio, 0.0)) / jnp.maximum(jnp.sum(usable), 1)
+    ratio = squares / jnp.maximum(count - 1.0, 1.0) / jnp.where(usable, binomial, 1.0)
+    return jnp.sum(jnp.where(usable, ratio, 0.0)) / jnp.maximum(jnp.sum(usable.astype(ratio.dtype)), 1.0)
 
 
 def binomial_null(key: RandomKey, p: Float[Array, " n"], seeds: int, draws: int = 1000) -> Float[Array, "draws n"]:

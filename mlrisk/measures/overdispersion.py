@@ -53,14 +53,14 @@ def overdispersion(
     """
     null_key, split_key = prng.streams(key, "null", "splits")
     seeds, difficulty = len(correct), np.asarray(example_difficulty(jnp.asarray(correct)))
-    pairs = np.column_stack([difficulty, labels]).astype(np.float32)
-    overall = jax.jit(lambda pairs: dispersion_index(pairs[:, 0], seeds))
-    within = jax.jit(lambda pairs: within_class_dispersion(pairs[:, 0], pairs[:, 1], seeds, num_classes))
-    spread = bootstrap_interval(pairs, within, seed=0)
+    rows, classes = np.arange(len(difficulty)), np.asarray(labels)
+    overall = jax.jit(lambda d: dispersion_index(d, seeds))
+    within = jax.jit(lambda d, labels: within_class_dispersion(d, labels, seeds, num_classes))
+    spread = bootstrap_interval(rows, lambda r: within(difficulty[r], classes[r]), seed=0)
     splits = np.asarray(split_half_reliability(split_key, jnp.asarray(correct)))
     return {
         "accuracy": bootstrap_interval(correct.mean(axis=1), seed=0),
-        "dispersion": bootstrap_interval(pairs, overall, seed=0),
+        "dispersion": bootstrap_interval(rows, lambda r: overall(difficulty[r]), seed=0),
         "within_class_dispersion": spread,
         "p_chance": Interval(_p_value(null_key, difficulty, labels, seeds, spread.value), np.nan, np.nan),
         "always_right": bootstrap_interval((difficulty < RARE).astype(float), seed=0),

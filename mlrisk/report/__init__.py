@@ -5,10 +5,11 @@ from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, sty
 from mlrisk.report.folder import RunView, find_runs, load_run
 from mlrisk.report.formats import format_interval, format_number
 from mlrisk.report.html import Page, render, report, report_run, write
-from mlrisk.report.plates import interval_chart, picture_grid, sorted_curves
-from mlrisk.report.tables import TableView, captioned, read_table, to_rows, write_table
+from mlrisk.report.plates import CONDITION_LOOKS, interval_chart, picture_grid, sorted_curves
+from mlrisk.report.tables import TableView, captioned, read_table, tidy_table, to_rows, write_table
 
 __all__ = [
+    "CONDITION_LOOKS",
     "PALETTE",
     "Claim",
     "Obtained",
@@ -34,6 +35,7 @@ __all__ = [
     "save_figures",
     "sorted_curves",
     "style",
+    "tidy_table",
     "to_rows",
     "write",
     "write_claims",

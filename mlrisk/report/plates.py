@@ -13,6 +13,13 @@ from mlrisk.report.figures import PALETTE
 Look = Mapping[str, Any]
 """Keyword arguments of matplotlib for one line: colour, line style, marker."""
 
+CONDITION_LOOKS: Mapping[str, Look] = {
+    "real": {"color": PALETTE["blue"], "linestyle": "-"},
+    "randX": {"color": PALETTE["vermilion"], "linestyle": "--"},
+    "randY": {"color": PALETTE["green"], "linestyle": "-."},
+}
+"""How the real and noisy versions of a data set look in every figure."""
+
 
 def sorted_curves(
     axes: Axes,

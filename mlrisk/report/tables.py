@@ -59,6 +59,12 @@ def captioned(table: pa.Table, caption: str) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _CAPTION: caption.encode()})
 
 
+def tidy_table(rows: list[dict[str, Any]], caption: str) -> pa.Table:
+    """A captioned table from one dict a row, with the columns of the first; NaN becomes a missing value."""
+    columns = {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
+    return captioned(pa.table(columns), caption)
+
+
 def read_table(path: Path) -> pa.Table:
     """The table of a Parquet file.
 
