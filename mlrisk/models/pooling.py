@@ -54,7 +54,7 @@ def _sliding(images: Array, window: int, stride: int) -> Array:
 
     def along(values: Array, axis: int) -> Array:
         last = values.shape[axis] - window
-        slices = (jax.lax.slice_in_dim(values, a, a + last // stride * stride + 1, stride, axis) for a in range(window))
+        slices = (jax.lax.slice_in_dim(values, a, a + last + 1, stride, axis) for a in range(window))
         return functools.reduce(jnp.maximum, slices)
 
     return along(along(images, 1), 2)

@@ -10,9 +10,7 @@ from mlrisk.errors import BadInput
 from mlrisk.types import Aux, Examples, Hyper, Metrics, Model, Objective, Params, RandomKey, Scalar
 
 
-def cross_entropy(
-    logits: Float[Array, "*batch classes"], labels: Int[Array, "*batch"]
-) -> Float[Array, "*batch"]:
+def cross_entropy(logits: Float[Array, "*batch classes"], labels: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The negative log-likelihood of each label, in nats: ``log(sum_c exp(z_c)) - z_label``.
 
     Args:
@@ -63,9 +61,7 @@ def classification(model: Model) -> Objective:
         ``accuracy``; ``(loss, Aux(metrics, state))`` for a model with ``apply_train``. ``hyper`` is not used.
     """
 
-    def objective(
-        params: Params, batch: Examples, hyper: Hyper, key: RandomKey
-    ) -> tuple[Scalar, Metrics | Aux]:
+    def objective(params: Params, batch: Examples, hyper: Hyper, key: RandomKey) -> tuple[Scalar, Metrics | Aux]:
         del hyper
         inputs, labels = batch
         if model.apply_train is None:
@@ -89,8 +85,6 @@ def _one_hot(logits: Array, labels: Array) -> Bool[Array, "*batch classes"]:
 
 def _require_pair(logits: Any, labels: Any) -> None:
     if logits.shape[:-1] != labels.shape:
-        raise BadInput(
-            f"labels: shape {labels.shape} does not fit logits {logits.shape}; one per row is needed"
-        )
+        raise BadInput(f"labels: shape {labels.shape} does not fit logits {logits.shape}; one per row is needed")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise BadInput(f"labels: dtype {labels.dtype} is not an integer type")
