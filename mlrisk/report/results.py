@@ -1,0 +1,70 @@
+"""Small committed outcomes: what is kept of a run under ``results/``, and the README table made from it.
+
+``python -m mlrisk.report.results RUN_FOLDER FIGURE`` keeps a run and prints the table of all kept ones.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlrisk.errors import BadInput
+from mlrisk.files import read_json, write_json
+from mlrisk.report.formats import format_interval
+
+LARGEST = 150_000
+"""Bytes that a kept picture may have."""
+
+
+def keep(run_dir: Path, figure: str, results: Path) -> Path:
+    """Copy claims, environment, facts and one picture of a finished run to ``results/<experiment>/<preset>/``.
+
+    Args:
+        run_dir: a finished run folder.
+        figure: the name of the picture to keep.
+        results: the folder of kept outcomes.
+
+    Raises:
+        BadInput: the run is not finished, or has no such picture, or the picture is too large to commit.
+        StorageError: a file is missing or damaged.
+    """
+    picture = run_dir / "figures" / f"{figure}.png"
+    if not (run_dir / "DONE").exists() or not picture.exists():
+        raise BadInput(f"run_dir: {run_dir} is not a finished run with a figure {figure!r}")
+    if picture.stat().st_size > LARGEST:
+        raise BadInput(f"figure: {picture} has {picture.stat().st_size:,} bytes, at most {LARGEST:,} are kept")
+    run = read_json(run_dir / "run.json")
+    folder = results / run["experiment"] / run["preset"]
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(picture, folder / picture.name)
+    shutil.copy(run_dir / "config.yaml", folder / "config.yaml")
+    write_json(folder / "claims.json", read_json(run_dir / "claims.json", list))
+    write_json(folder / "environment.json", read_json(run_dir / "environment.json"))
+    write_json(folder / "run.json", run)
+    return folder
+
+
+def table(results: Path) -> str:
+    """The Markdown table of every claim of every kept run: published beside obtained."""
+    lines = ["| run | claim | published | obtained (95 %) | seeds | criterion | verdict |", "|" + " --- |" * 7]
+    for path in sorted(results.glob("*/*/claims.json")):
+        name = f"{path.parent.parent.name}, {path.parent.name}"
+        for row in read_json(path, list):
+            found = "" if row["value"] is None else format_interval(row["value"], row["low"], row["high"])
+            cells = [name, row["statement"], row["published"] or "", found, str(row["n"]), row["criterion"] or "",
+                     f"**{row['verdict']}**"]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Keep a run if one is given, then print the table."""
+    results = Path("results")
+    if arguments:
+        run_dir, figure = arguments
+        print(f"kept in {keep(Path(run_dir), figure, results)}\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
