@@ -16,7 +16,7 @@ from mlrisk.harness.lanes import AXIS, Plan, fit_to_memory, free_memory, over_la
 from mlrisk.harness.program import Program, Stage
 
 FIRST_BLOCKS = 1
-CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
+CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_copy_insertion_use_region_analysis": True}
 """Without it, XLA on a CPU copies every large weight matrix in each step of a scan (5 to 10 % at 1024 units)."""
 
 
