@@ -53,7 +53,8 @@ def permuted_index(
     # unrolled: XLA fuses the rounds into one loop over the elements, where a scan would pay for each round
     for r in range(rounds):
         position = _swap_or_not(position, pivots[r], seeds[r], size)
-    return position.astype(jnp.int32)
+    # a gather that took the rounds into its own fusion compiled for minutes (jax 0.12): each round uses x twice
+    return jax.lax.optimization_barrier(position.astype(jnp.int32))
 
 
 def _swap_or_not(
