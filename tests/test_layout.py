@@ -89,25 +89,17 @@ def test_experiments_have_the_skeleton_in_its_order(path):
 @pytest.mark.parametrize("path", LIBRARY + EXPERIMENTS, ids=name)
 def test_files_are_short_and_functions_shorter(path):
     assert len(path.read_text().splitlines()) <= 300
-    long = [node.name for node in functions(path) if length(node) > 60]
     # a public function may be long for its docstring
-    long = [n for n in long if length_without_docstring(path, n) > 50]
+    long = [node.name for node in functions(path) if length(node) > 60 and body_length(node) > 50]
     assert not long
 
 
-def length_without_docstring(path, function):
-    node = next(node for node in functions(path) if node.name == function)
-    first = node.body[0]
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return length(node) - (length(first) if documented else 0)
-
-
 def test_the_median_function_is_under_ten_lines():
-    lengths = sorted(length_without_docstring_of(node) for path in LIBRARY for node in functions(path))
+    lengths = sorted(body_length(node) for path in LIBRARY for node in functions(path))
     assert lengths[len(lengths) // 2] < 10
 
 
-def length_without_docstring_of(node):
+def body_length(node):
     first = node.body[0]
     documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     return length(node) - (length(first) if documented else 0)
