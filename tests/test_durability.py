@@ -95,11 +95,13 @@ def test_a_finished_run_is_left_alone_and_force_goes_beside_it(tmp_path):
 
 
 def test_interrupting_leaves_a_run_that_continues(tmp_path):
-    process = subprocess.Popen(
-        [*RUN, str(tmp_path)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
-        # a shell's background jobs, and all that they start, are born deaf to it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    # what a shell runs in the background, and all that it starts, is born deaf to interrupts; a preexec_fn
+    # could restore them, but forks, of which jax warns once it is imported here
+    listening = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", listening, *RUN, str(tmp_path)]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not any(tmp_path.rglob("plan.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
