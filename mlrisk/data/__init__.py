@@ -1,28 +1,37 @@
 """Data sets in memory, noise to put on them, and samplers that draw from them."""
 
 from mlrisk.data.conditions import CONDITIONS, Condition, ConditionSampler, noise_conditions
+from mlrisk.data.energies import ENERGIES, Energy, find_energy, log_normaliser
 from mlrisk.data.loading import load
 from mlrisk.data.noise import Corrupted, rand_x, rand_y
 from mlrisk.data.preparing import prepare
 from mlrisk.data.preprocess import Moments, moments, standardise, subset
 from mlrisk.data.sampling import EpochSampler, MaskedSampler, epoch_rows, permuted_index
 from mlrisk.data.sources import SOURCES, Dataset, Source, SourceStatus, list_sources, search_path
+from mlrisk.data.toys import TOYS, Toy, find_toy
 
 __all__ = [
     "CONDITIONS",
+    "ENERGIES",
     "SOURCES",
+    "TOYS",
     "Condition",
     "ConditionSampler",
     "Corrupted",
     "Dataset",
+    "Energy",
     "EpochSampler",
     "MaskedSampler",
     "Moments",
     "Source",
     "SourceStatus",
+    "Toy",
     "epoch_rows",
+    "find_energy",
+    "find_toy",
     "list_sources",
     "load",
+    "log_normaliser",
     "moments",
     "noise_conditions",
     "permuted_index",
