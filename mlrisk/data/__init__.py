@@ -4,11 +4,14 @@ from mlrisk.data.conditions import CONDITIONS, Condition, ConditionSampler, nois
 from mlrisk.data.energies import ENERGIES, Energy, find_energy, log_normaliser
 from mlrisk.data.loading import load
 from mlrisk.data.noise import Corrupted, rand_x, rand_y
+from mlrisk.data.patches import bsds300_patches
 from mlrisk.data.preparing import prepare
 from mlrisk.data.preprocess import Moments, moments, standardise, subset
 from mlrisk.data.sampling import EpochSampler, MaskedSampler, epoch_rows, permuted_index
 from mlrisk.data.sources import SOURCES, Dataset, Source, SourceStatus, list_sources, search_path
+from mlrisk.data.tabular import load_hdf5, load_tabular
 from mlrisk.data.toys import TOYS, Toy, find_toy
+from mlrisk.data.uci import Tabular
 
 __all__ = [
     "CONDITIONS",
@@ -25,12 +28,16 @@ __all__ = [
     "Moments",
     "Source",
     "SourceStatus",
+    "Tabular",
     "Toy",
+    "bsds300_patches",
     "epoch_rows",
     "find_energy",
     "find_toy",
     "list_sources",
     "load",
+    "load_hdf5",
+    "load_tabular",
     "log_normaliser",
     "moments",
     "noise_conditions",
