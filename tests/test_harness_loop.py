@@ -109,6 +109,17 @@ def test_min_mode_ignores_values_that_are_not_finite():
     assert int(fit.stopped_at) == -1
 
 
+def test_the_best_snapshot_can_be_of_the_averaged_parameters_that_were_judged():
+    seen = {"val": lambda state, key: {"score": -jnp.abs(state.step - 4).astype(jnp.float32), "mean": state.average}}
+    options = {"num_steps": 8, "probe_every": 2, "probes": seen, "average_decay": 0.9}
+    fit = jax.jit(trained(**options, best=BestRule("val/score", of="average")))(KEY)
+    assert int(fit.state.best.step) == 4
+    np.testing.assert_array_equal(fit.state.best.params, fit.history["val/mean"][1])
+    assert not np.array_equal(fit.state.best.params, jax.jit(trained(num_steps=4))(KEY).state.params)
+    with pytest.raises(ValueError, match=r"best.of: 'average' needs an average_decay"):
+        trained(best=BestRule("val/score", of="average"))
+
+
 @given(decay=st.floats(0.0, 0.99))
 def test_parameter_average_is_the_debiased_exponential_mean(decay):
     train = trained(num_steps=5, average_decay=decay, probes={"p": lambda s, k: {"p": s.params}}, probe_every=1)

@@ -223,13 +223,16 @@ def make_train(
         from the probes, with leading axis ``num_steps // probe_every``.
 
     Raises:
-        ValueError: a count is not positive, or ``probe_every`` does not divide ``num_steps``.
+        ValueError: a count is not positive, ``probe_every`` does not divide ``num_steps``, or the best snapshot is
+            to be of averaged parameters that are not kept.
     """
     every = num_steps if probe_every is None else probe_every
     if num_steps < 1 or every < 1 or num_steps % every:
         raise ValueError(f"probe_every: {every} must be positive and divide num_steps, which is {num_steps}")
     if average_decay is not None and not 0 <= average_decay < 1:
         raise ValueError(f"average_decay: {average_decay} is not in [0, 1)")
+    if best is not None and best.of == "average" and average_decay is None:
+        raise ValueError("best.of: 'average' needs an average_decay; without one no average is kept")
     named = tuple(probes.items() if isinstance(probes, Mapping) else probes)
     return Train(
         sampler,

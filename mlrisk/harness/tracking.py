@@ -21,12 +21,14 @@ class BestRule(NamedTuple):
     """Keep the parameters at the best value of ``metric`` (a history name such as ``val/accuracy``).
 
     With ``patience`` p, a lane whose best is more than p probe blocks old stops: its state stays as it is, and its
-    later history repeats the last row. A value that is not finite is never the best.
+    later history repeats the last row. A value that is not finite is never the best. With ``of="average"`` the
+    snapshot is of the averaged parameters: for metrics whose probe reads ``state.average``.
     """
 
     metric: str
     mode: Literal["max", "min"] = "max"
     patience: int | None = None
+    of: Literal["params", "average"] = "params"
 
     def start(self, params: Params) -> Best:
         """The snapshot before any probe: the initial parameters, at the worst possible value."""
@@ -44,7 +46,7 @@ class BestRule(NamedTuple):
         value = row[self.metric].astype(jnp.float32)
         better = value > state.best.value if self.mode == "max" else value < state.best.value
         better &= jnp.isfinite(value)
-        fresh = Best(state.params, value, state.step)
+        fresh = Best(getattr(state, self.of), value, state.step)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), fresh, state.best)
         state = state._replace(best=best)
         if self.patience is None:
