@@ -99,8 +99,8 @@ def test_targets_may_differ_from_lane_to_lane():
 
 
 def test_reverse_kl_ends_at_the_target():
-    train = make_train(Model(FLOW.init, lambda p, x: x), reverse_kl(FLOW, log_target, 64, BASE), optax.adam(0.02),
-                       lambda key, step: None, num_steps=800, schedule=tempering(0.2, 400))  # fmt: skip
+    train = make_train(Model(FLOW.init, lambda p, x: x), reverse_kl(FLOW, log_target, 64, BASE), optax.adam(optax.cosine_decay_schedule(0.05, 1000)),
+                       lambda key, step: None, num_steps=1000, schedule=tempering(0.2, 400))  # fmt: skip
     fit = jax.jit(train)(jax.random.key(7))
     jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, atol=0.02), fit.state.params, EXACT)
 
