@@ -6,6 +6,7 @@ from mlrisk.models.initialisers import INITIALISERS, initialiser
 from mlrisk.models.linen import from_linen
 from mlrisk.models.mlp import ACTIVATIONS, mlp
 from mlrisk.models.pooling import max_pool
+from mlrisk.models.vae import mlp_decoder, mlp_encoder, residual_decoder, residual_encoder
 
 __all__ = [
     "ACTIVATIONS",
@@ -17,4 +18,8 @@ __all__ = [
     "initialiser",
     "max_pool",
     "mlp",
+    "mlp_decoder",
+    "mlp_encoder",
+    "residual_decoder",
+    "residual_encoder",
 ]

@@ -1,0 +1,117 @@
+"""A variational autoencoder whose posterior is a Gaussian, or a Gaussian followed by a flow, of the encoder's context.
+
+Not imported by `mlrisk.models`: distrax takes seconds to load.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mlrisk import prng
+from mlrisk.bijectors import Flow
+from mlrisk.models.linen import from_linen
+from mlrisk.models.residual import Activation, ResidualDense
+from mlrisk.types import Model, Params, RandomKey
+
+_SOFTPLUS_OF_ONE = 0.5413248546129181
+_LEAST = 1e-6
+
+
+class VAE(NamedTuple):
+    """A variational autoencoder as pure functions of one tree of parameters.
+
+    ``init(key) -> params``; ``posterior(params, inputs) -> distrax.Distribution`` with batch (n,) and event
+    (latent,); ``decode(params, latents) -> logits`` (n, *shape) of the Bernoulli likelihood of each pixel.
+    """
+
+    init: Callable[[RandomKey], Params]
+    posterior: Callable[[Params, Array], Any]
+    decode: Callable[[Params, Array], Array]
+
+
+class _GaussianHead(nn.Module):
+    latent_size: int
+    activation: Activation
+
+    @nn.compact
+    def __call__(self, context: Float[Array, "n context"]) -> tuple[Array, Array]:
+        mean = ResidualDense(self.latent_size, self.activation, _small, name="mean")(context)
+        raw = ResidualDense(self.latent_size, self.activation, _small, _half_of_one, name="deviation")(context)
+        return mean, jax.nn.softplus(raw) + _LEAST
+
+
+def gaussian_head(context_size: int, latent_size: int) -> Model:
+    """Mean and standard deviation of a diagonal Gaussian, from a context; close to 0 and 1 at the start.
+
+    ``mean = R_1(c)``, ``std = softplus(R_2(c)) + 1e-6`` with residual dense blocks R.
+
+    Args:
+        context_size: number of inputs.
+        latent_size: number of dimensions of the Gaussian.
+
+    Returns:
+        A `Model` from contexts (n, context_size) to (mean, std), each (n, latent_size).
+
+    Raises:
+        BadInput: a size is not a positive integer.
+
+    Source:
+        Huang et al. (2018): the first, linear flow of the authors' code.
+    """
+    return from_linen(_GaussianHead(latent_size, jax.nn.elu), (context_size,))
+
+
+def amortised_vae(
+    encoder: Model, decoder: Model, *, context_size: int, latent_size: int, flow: Flow | None = None
+) -> VAE:
+    """A VAE with posterior ``z = f(mean(c) + std(c) e; c)``, ``c = encoder(x)``, ``e ~ N(0, I)``.
+
+    Args:
+        encoder: from inputs (n, *shape) to contexts (n, context_size).
+        decoder: from latents (n, latent_size) to logits (n, *shape).
+        context_size: number of the encoder's outputs.
+        latent_size: number of latent dimensions.
+        flow: f, with this ``context_size``, from noise to latents; samples in one pass if its ``parallel`` is
+            "forward". None for a Gaussian posterior.
+
+    Returns:
+        A `VAE` with ``params = {"encoder", "head", "decoder"}``, and ``"flow"`` where there is one.
+
+    Raises:
+        BadInput: a size is not a positive integer.
+
+    Source:
+        Kingma et al. (2016), section 4 (inverse autoregressive flow); Huang et al. (2018), section 6.2.
+    """
+    head = gaussian_head(context_size, latent_size)
+    parts = {"encoder": encoder.init, "head": head.init, "decoder": decoder.init}
+    parts |= {} if flow is None else {"flow": flow.init}
+
+    def init(key: RandomKey) -> Params:
+        return {name: start(prng.stream(key, name)) for name, start in parts.items()}
+
+    def posterior(params: Params, inputs: Float[Array, "n ..."]) -> distrax.Distribution:
+        context = encoder.apply(params["encoder"], inputs)
+        mean, std = head.apply(params["head"], context)
+        base = distrax.Independent(distrax.Normal(mean, std), 1)
+        return base if flow is None else distrax.Transformed(base, flow.bijector(params["flow"], context))
+
+    def decode(params: Params, latents: Float[Array, "n latent"]) -> Float[Array, "n ..."]:
+        return decoder.apply(params["decoder"], latents)
+
+    return VAE(init, posterior, decode)
+
+
+def _small(key: RandomKey, shape: Any, dtype: Any = jnp.float32) -> Array:
+    return jax.random.uniform(key, tuple(shape), dtype, -1e-3, 1e-3)
+
+
+def _half_of_one(key: RandomKey, shape: Any, dtype: Any = jnp.float32) -> Array:
+    """Half of the input at which softplus is 1: the two biases that add up to it each start there."""
+    del key
+    return jnp.full(tuple(shape), _SOFTPLUS_OF_ONE / 2, dtype)
