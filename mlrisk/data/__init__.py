@@ -1,12 +1,14 @@
 """Data sets in memory, noise to put on them, and samplers that draw from them."""
 
 from mlrisk.data.conditions import CONDITIONS, Condition, ConditionSampler, noise_conditions
+from mlrisk.data.dequantised import dequantised_digits
 from mlrisk.data.energies import ENERGIES, Energy, find_energy, log_normaliser
 from mlrisk.data.loading import load
 from mlrisk.data.noise import Corrupted, rand_x, rand_y
 from mlrisk.data.patches import bsds300_patches
 from mlrisk.data.preparing import prepare
 from mlrisk.data.preprocess import Moments, moments, standardise, subset
+from mlrisk.data.rows import RowSampler
 from mlrisk.data.sampling import EpochSampler, MaskedSampler, epoch_rows, permuted_index
 from mlrisk.data.sources import SOURCES, Dataset, Source, SourceStatus, list_sources, search_path
 from mlrisk.data.tabular import load_hdf5, load_tabular
@@ -26,11 +28,13 @@ __all__ = [
     "EpochSampler",
     "MaskedSampler",
     "Moments",
+    "RowSampler",
     "Source",
     "SourceStatus",
     "Tabular",
     "Toy",
     "bsds300_patches",
+    "dequantised_digits",
     "epoch_rows",
     "find_energy",
     "find_toy",

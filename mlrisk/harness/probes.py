@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from mlrisk.data.conditions import Condition
 from mlrisk.types import Examples, Params, RandomKey
@@ -31,3 +31,35 @@ class ConditionProbe:
         inputs, labels = jax.tree.map(lambda leaf: leaf[hyper.condition], self.conditions)
         correct = jnp.argmax(self.apply(state.params, inputs), axis=-1) == labels
         return {"correct": correct, "accuracy": jnp.mean(correct.astype(jnp.float32))}
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["log_prob", "batch_size"])
+@dataclass(frozen=True)
+class LikelihoodProbe:
+    """The mean log-likelihood of held-out rows under the averaged parameters, or the last where no average is kept.
+
+    Args:
+        rows: (n, d).
+        log_prob: ``(params, rows) -> (n,)``, in nats.
+        batch_size: rows judged at a time, to bound the memory.
+    """
+
+    rows: Float[Array, "n d"]
+    log_prob: Callable[[Params, Array], Array]
+    batch_size: int = 1000
+
+    def __call__(self, state: Any, key: RandomKey, /) -> dict[str, Array]:
+        """``log_likelihood``, a scalar in nats."""
+        params = state.params if state.average is None else state.average
+        return {"log_likelihood": in_batches(self.log_prob, params, self.rows, self.batch_size).mean()}
+
+
+def in_batches(
+    log_prob: Callable[[Params, Array], Array], params: Params, rows: Float[Array, "n d"], batch_size: int
+) -> Float[Array, " n"]:
+    """``log_prob(params, rows)``, not more than ``batch_size`` rows at a time."""
+    count = -(-len(rows) // batch_size)
+    size = -(-len(rows) // count)
+    padded = jnp.pad(rows, ((0, count * size - len(rows)), (0, 0)), mode="edge")
+    found = jax.lax.map(lambda batch: log_prob(params, batch), padded.reshape(count, size, -1))
+    return found.reshape(-1)[: len(rows)]

@@ -8,6 +8,7 @@ from mlrisk.measures.difficulty import (
     within_class_dispersion,
 )
 from mlrisk.measures.intervals import Interval, bootstrap_interval
+from mlrisk.measures.means import clustered_mean, student_mean
 from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "Interval",
     "binomial_null",
     "bootstrap_interval",
+    "clustered_mean",
     "dispersion_index",
     "example_difficulty",
     "overdispersion",
     "split_half_reliability",
+    "student_mean",
     "within_class_dispersion",
 ]
