@@ -11,17 +11,33 @@ from mlrisk.objectives.density import (
     reverse_kl,
     tempering,
 )
+from mlrisk.objectives.elbo import (
+    ElboTerms,
+    bernoulli_log_likelihood,
+    elbo_terms,
+    importance_weighted_log_likelihood,
+    kl_annealing,
+    penalised_kl,
+    standard_normal_log_density,
+)
 
 __all__ = [
+    "ElboTerms",
     "Fitness",
     "Tempered",
     "accuracy",
+    "bernoulli_log_likelihood",
     "classification",
     "cross_entropy",
     "draw",
+    "elbo_terms",
     "fitness",
+    "importance_weighted_log_likelihood",
+    "kl_annealing",
     "log_density",
     "maximum_likelihood",
+    "penalised_kl",
     "reverse_kl",
+    "standard_normal_log_density",
     "tempering",
 ]
