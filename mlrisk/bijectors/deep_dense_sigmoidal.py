@@ -1,0 +1,174 @@
+"""The deep dense sigmoidal flow's scalar map: dense layers of sigmoids between one input and one output."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mlrisk.bijectors.checks import require_broadcast, require_floating
+from mlrisk.bijectors.deep_sigmoidal import require_positive
+from mlrisk.bijectors.log_space import log_product, log_sigmoids, mixed, positive
+from mlrisk.bijectors.root_finding import implicit_inverse
+
+
+class DenseLayer(NamedTuple):
+    """The parameters of one dense sigmoidal layer, from d values to e values through K units.
+
+    The mixing weights are ``u = softmax_k(U_jk + eta_k)`` into the units and ``w = softmax_j(W_ij + zeta_j)`` out of
+    them: a matrix shared by the whole batch plus a vector of each example's own.
+    """
+
+    slopes: Float[Array, "*batch K"]
+    """a, positive."""
+    offsets: Float[Array, "*batch K"]
+    """b."""
+    in_logits: Float[Array, "*batch d"]
+    """eta."""
+    out_logits: Float[Array, "*batch K"]
+    """zeta."""
+    in_matrix: Float[Array, "K d"]
+    """U; what lies more than 60 under its row's largest counts as lying there."""
+    out_matrix: Float[Array, "e K"]
+    """W, likewise."""
+
+
+class DeepDenseSigmoidal(distrax.Bijector):
+    """An increasing map of the real line onto itself, through layers of ``logit(w sigmoid(a (u h) + b))``.
+
+    The log-derivative is carried along as one vector: ``v = log(u exp(J))``,
+    ``J' = log(w exp(log a + log sigmoid(p) + log sigmoid(-p) + v)) - S - C`` with ``S = log(w sigmoid(p))`` and
+    ``C = log(w sigmoid(-p))``; memory is linear in the number of units. The inverse starts from an exact bracket,
+    taken backwards through the layers, and has the gradient of the implicit function.
+
+    Elementwise (events of no dimension): the batch shape of the parameters broadcasts against that of x.
+
+    Args:
+        layers: the first has d = 1, the last e = 1, and each d is the e before it.
+
+    Raises:
+        ValueError: the layers do not fit one another, or a slope is not positive.
+
+    Source:
+        Huang et al. 2018, section 3.2 (deep dense sigmoidal flows, equations 9 to 11).
+
+    Differs:
+        The original clips as for `DeepSigmoidal`, and forms a tensor (batch, D, e, K, d) for the log-determinant.
+    """
+
+    def __init__(self, layers: Sequence[DenseLayer]) -> None:
+        super().__init__(event_ndims_in=0)
+        self._layers = tuple(layers)
+        self._batch = _require_layers(self._layers)
+
+    def forward_and_log_det(
+        self, x: Float[Array, "*shape"]
+    ) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
+        """``y`` and ``log dy/dx``, each in the shape that x and the parameters broadcast to.
+
+        Raises:
+            ValueError: the shape or dtype of x does not fit the parameters.
+        """
+        layers, x = self._aligned("x", x)
+        return evaluate(layers, x)
+
+    def inverse_and_log_det(
+        self, y: Float[Array, "*shape"]
+    ) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
+        """``x`` and ``log dx/dy``, to a few ulp of y.
+
+        Raises:
+            ValueError: the shape or dtype of y does not fit the parameters.
+        """
+        layers, y = self._aligned("y", y)
+        x = implicit_inverse(evaluate, bracket, layers, y)
+        return x, -evaluate(layers, x)[1]
+
+    def inverse(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape2"]:
+        """``x``, without the log-determinant."""
+        layers, y = self._aligned("y", y)
+        return implicit_inverse(evaluate, bracket, layers, y)
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        """Whether the other is such a map of the very same parameters."""
+        if type(other) is not DeepDenseSigmoidal or len(other._layers) != len(self._layers):
+            return False
+        pairs = zip(jax.tree.leaves(self._layers), jax.tree.leaves(other._layers), strict=True)
+        return all(mine is theirs for mine, theirs in pairs)
+
+    def _aligned(self, name: str, value: Array) -> tuple[tuple[DenseLayer, ...], Array]:
+        require_floating(name, value, self._layers[0].slopes.dtype)
+        shape = require_broadcast(name, jnp.shape(value), "the parameters'", self._batch)
+        spread = [[jnp.broadcast_to(leaf, (*shape, leaf.shape[-1])) for leaf in layer[:4]] for layer in self._layers]
+        layers = tuple(DenseLayer(*s, *layer[4:]) for s, layer in zip(spread, self._layers, strict=True))
+        return layers, jnp.broadcast_to(value, shape)
+
+
+def evaluate(layers: tuple[DenseLayer, ...], x: Array) -> tuple[Array, Array]:
+    """``(y, log y')`` for layers whose batch shape is that of x."""
+    values, log_slopes = x[..., None], jnp.zeros_like(x)[..., None]
+    for layer in layers:
+        values, log_slopes = _layer(layer, values, log_slopes)
+    return values[..., 0], log_slopes[..., 0]
+
+
+def _layer(layer: DenseLayer, values: Array, log_slopes: Array) -> tuple[Array, Array]:
+    values, log_slopes = _into_units(layer, values, log_slopes)
+    below, above = log_sigmoids(layer.slopes * values + layer.offsets)
+    left, right = layer.out_logits + below, layer.out_logits + above
+    slope = left + above + jnp.log(layer.slopes) + log_slopes
+    terms = jnp.stack([left, right, slope, layer.out_logits])
+    log_s, log_c, log_d, log_all = log_product(positive(layer.out_matrix), terms)
+    return log_s - log_c, log_d + log_all - log_s - log_c
+
+
+def _into_units(layer: DenseLayer, values: Array, log_slopes: Array) -> tuple[Array, Array]:
+    if layer.in_matrix.shape[-1] == 1:  # the only weight is one
+        shape = layer.slopes.shape
+        return jnp.broadcast_to(values, shape), jnp.broadcast_to(log_slopes, shape)
+    matrix, logits = positive(layer.in_matrix), layer.in_logits
+    log_d, log_all = log_product(matrix, jnp.stack([logits + log_slopes, logits]))
+    return mixed(matrix, logits, values), log_d - log_all
+
+
+def bracket(layers: tuple[DenseLayer, ...], y: Array) -> tuple[Array, Array]:
+    """Ends between which the root lies: ``min_j`` and ``max_j`` of ``(end - b_j) / a_j``, layer by layer."""
+    low = high = y
+    for layer in reversed(layers):
+        lows = (low[..., None] - layer.offsets) / layer.slopes
+        highs = (high[..., None] - layer.offsets) / layer.slopes
+        low, high = lows.min(-1), highs.max(-1)
+    return low, high
+
+
+def _require_layers(layers: tuple[DenseLayer, ...]) -> tuple[int, ...]:
+    if not layers:
+        raise ValueError("layers: () is not allowed; at least one layer is needed")
+    batch, width, dtype = (), 1, jnp.result_type(layers[0].slopes)
+    for number, layer in enumerate(layers):
+        units = jnp.shape(layer.slopes)[-1] if jnp.ndim(layer.slopes) else 0
+        last = {"slopes": units, "offsets": units, "in_logits": width, "out_logits": units, "in_matrix": width,
+                "out_matrix": units}  # fmt: skip
+        for name, size in last.items():
+            value, place = getattr(layer, name), f"layers[{number}].{name}"
+            require_floating(place, value, dtype)
+            if not size or jnp.ndim(value) < 1 or jnp.shape(value)[-1] != size:
+                raise ValueError(f"{place}: shape {jnp.shape(value)} is not allowed; its last axis must be {size or '>= 1'}")
+            if not name.endswith("matrix"):
+                batch = require_broadcast(place, jnp.shape(value)[:-1], "those before it", batch)
+        width = _require_matrices(number, layer, units, last=number == len(layers) - 1)
+        require_positive(f"layers[{number}].slopes", layer.slopes)
+    return batch
+
+
+def _require_matrices(number: int, layer: DenseLayer, units: int, *, last: bool) -> int:
+    if jnp.ndim(layer.in_matrix) != 2 or jnp.shape(layer.in_matrix)[0] != units:
+        shape = jnp.shape(layer.in_matrix)
+        raise ValueError(f"layers[{number}].in_matrix: shape {shape} is not allowed; it must be ({units}, inputs)")
+    rows = jnp.shape(layer.out_matrix)[0]
+    if jnp.ndim(layer.out_matrix) != 2 or (last and rows != 1):
+        shape, wanted = jnp.shape(layer.out_matrix), 1 if last else "outputs"
+        raise ValueError(f"layers[{number}].out_matrix: shape {shape} is not allowed; it must be ({wanted}, {units})")
+    return rows
