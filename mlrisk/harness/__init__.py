@@ -2,7 +2,7 @@
 
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Fit, Train, TrainState, make_train
-from mlrisk.harness.records import Records, from_fit
+from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep
 from mlrisk.harness.tracking import Best, BestRule
 
@@ -17,6 +17,7 @@ __all__ = [
     "TrainState",
     "from_fit",
     "make_train",
+    "merge",
     "prepare",
     "sweep",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrisk.errors import StorageError
+from mlrisk.errors import BadInput, StorageError
 from mlrisk.files import storing, write_bytes
 from mlrisk.harness.loop import Fit
 
@@ -94,6 +94,33 @@ def from_fit(fit: Fit, *, probe_every: int, settings: Mapping[str, Sequence[Any]
     for name in ("diverged_at", "stopped_at"):
         parts.append(_rows(columns, last, f"{LANE_SPLIT}/{name}", np.reshape(getattr(fit, name), (count, 1))))
     return Records(pa.concat_tables(parts), arrays)
+
+
+def merge(parts: Mapping[str, Records], column: str) -> Records:
+    """One `Records` of several sweeps whose parameters differ in shape, so that no single sweep holds them.
+
+    Args:
+        parts: name -> records of one sweep, all with the same columns.
+        column: name of the new column that says which part a row is from.
+
+    Returns:
+        The tables one below the other, lanes numbered through; arrays named ``<part>/<name>``.
+
+    Raises:
+        BadInput: there are no parts, their columns differ, or ``column`` is one of them already.
+    """
+    columns = {tuple(records.table.column_names) for records in parts.values()}
+    if len(columns) != 1 or column in next(iter(columns)):
+        raise BadInput(f"parts: {len(parts)} parts with columns {sorted(columns)} cannot be merged along {column!r}")
+    tables, first = [], 0
+    for name, (table, _) in parts.items():
+        lanes = table["lane"].to_numpy()
+        table = table.set_column(0, "lane", pa.array(lanes + first))
+        place = table.column_names.index("step")
+        tables.append(table.add_column(place, column, pa.array([name] * table.num_rows, pa.string())))
+        first += int(lanes.max(initial=-1)) + 1
+    arrays = {f"{name}/{key}": array for name, part in parts.items() for key, array in part.arrays.items()}
+    return Records(pa.concat_tables(tables), arrays)
 
 
 def npy_bytes(array: np.ndarray) -> bytes:

@@ -5,7 +5,7 @@ from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, sty
 from mlrisk.report.folder import RunView, find_runs, load_run
 from mlrisk.report.formats import format_interval, format_number
 from mlrisk.report.html import Page, render, report, report_run, write
-from mlrisk.report.plates import CONDITION_LOOKS, interval_chart, picture_grid, sorted_curves
+from mlrisk.report.plates import CONDITION_LOOKS, interval_chart, picture_grid, picture_rows, sorted_curves
 from mlrisk.report.tables import TableView, captioned, read_table, tidy_table, to_rows, write_table
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "judge",
     "load_run",
     "picture_grid",
+    "picture_rows",
     "read_table",
     "render",
     "report",

@@ -98,3 +98,26 @@ def picture_grid(
             axes.text(left + width / 2, top - 0.5, f"{score[example]:.2f}", **text)
     axes.imshow(mosaic, cmap="gray_r" if channels == 1 else None, vmin=0, vmax=1)
     axes.axis("off")
+
+
+def picture_rows(axes: Axes, rows: Mapping[str, Float[np.ndarray, "n h w c"]], across: int) -> None:
+    """Pictures in rows of ``across``, one block of rows a name, as tiles of one image.
+
+    Args:
+        axes: where to draw; its frame is taken off.
+        rows: name -> pictures with values in [0, 1], written left of its block; one channel is drawn dark on light.
+        across: pictures side by side; those that do not fill a row are left out.
+    """
+    _, height, width, channels = next(iter(rows.values())).shape
+    gap, blocks, top = max(1, height // 8), [], 0
+    for name, pictures in rows.items():
+        depth = len(pictures) // across
+        tiles = np.pad(pictures[: depth * across], ((0, 0), (0, 1), (0, 1), (0, 0)))
+        shape = (depth, across, height + 1, width + 1, channels)
+        block = tiles.reshape(shape).swapaxes(1, 2).reshape(depth * (height + 1), across * (width + 1), channels)
+        blocks += [block, np.zeros((gap, *block.shape[1:]))]
+        axes.text(-gap, top + len(block) / 2, name, ha="right", va="center")
+        top += len(block) + gap
+    mosaic = np.concatenate(blocks[:-1])
+    axes.imshow(mosaic if channels > 1 else mosaic[..., 0], cmap="gray_r" if channels == 1 else None, vmin=0, vmax=1)
+    axes.axis("off")
