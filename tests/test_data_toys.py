@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlrisk.data import ENERGIES, TOYS, find_energy, find_toy, log_normaliser, sine
-from mlrisk.data.energies import U4_LOG_NORMALISER, U4_MODES, U4_WEIGHTS, Energy, grid, mode_masses
+from mlrisk.data.energies import U4_LOG_NORMALISER, U4_MODES, U4_WEIGHTS, Energy, grid, mode_masses, outside_modes
 from mlrisk.data.toys import gaussian_grid, swiss_roll
 from mlrisk.errors import BadInput
 
@@ -84,6 +84,14 @@ def test_mode_masses_of_the_four_modes():
     np.testing.assert_allclose(masses, U4_WEIGHTS, atol=2e-3)
     np.testing.assert_allclose(mode_masses(jnp.asarray(U4_MODES, jnp.float32)), 0.25)
     assert float(masses.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_points_outside_all_modes():
+    which, noise = jax.random.split(jax.random.key(8))
+    modes = jnp.asarray(U4_MODES, jnp.float32)[jax.random.randint(which, (40_000,), 0, 4)]
+    drawn = modes + math.sqrt(1.5) / 2 * jax.random.normal(noise, (40_000, 2))
+    assert float(outside_modes(drawn)) == pytest.approx(math.exp(-4.5), abs=2e-3)
+    assert float(outside_modes(jnp.zeros((3, 2)))) == 1
 
 
 @pytest.mark.parametrize("name", TOYS)

@@ -71,6 +71,8 @@ U4_MODES: Float[np.ndarray, "4 2"] = np.asarray([[-2.5, 0.0], [2.5, 0.0], [0.0, 
 U4_WEIGHTS: Float[np.ndarray, "4"] = np.asarray([0.1, 0.3, 0.4, 0.2])
 """Their masses."""
 
+_U4_VARIANCE = 1.5  # of 2 z
+
 U4_LOG_NORMALISER = 2.5 - 2 * math.log(2)
 """Exact: a normalised mixture of 2 z, times exp(2.5)."""
 
@@ -91,6 +93,17 @@ def mode_masses(points: Points, weights: Float[Array, "*batch"] | None = None) -
     nearest = jnp.argmin((gaps**2).sum(-1), axis=-1)
     counts = jnp.zeros(4, weights.dtype).at[nearest].add(weights)
     return counts / counts.sum()
+
+
+def outside_modes(points: Points, deviations: float | int = 3) -> Float[Array, ""]:
+    """The share of points (..., 2) farther than so many standard deviations from every mode of U4.
+
+    For one Gaussian, and so nearly for U4 itself, it is ``exp(-deviations^2 / 2)``.
+    """
+    points = jnp.asarray(points)
+    gaps = points[..., None, :] - _spread(jnp.asarray(U4_MODES, points.dtype), points.ndim - 1)
+    nearest = (gaps**2).sum(-1).min(-1)
+    return (nearest > deviations**2 * _U4_VARIANCE / 4).mean(dtype=points.dtype)
 
 
 def find_energy(name: str) -> Energy:
@@ -147,11 +160,10 @@ def _ring(points: Points) -> LogDensity:
 
 
 def _four_modes(points: Points) -> LogDensity:
-    variance = 1.5
     scaled = jnp.asarray(2 * U4_MODES, points.dtype)
     squares = ((2 * points[..., None, :] - _spread(scaled, points.ndim - 1)) ** 2).sum(-1)
     logs = _spread(jnp.log(jnp.asarray(U4_WEIGHTS, points.dtype)), points.ndim - 1)
-    return jax.nn.logsumexp(logs - squares / (2 * variance), axis=-1) - math.log(2 * math.pi * variance) + 2.5
+    return jax.nn.logsumexp(logs - squares / (2 * _U4_VARIANCE), axis=-1) - math.log(2 * math.pi * _U4_VARIANCE) + 2.5
 
 
 def _snake(points: Points) -> LogDensity:

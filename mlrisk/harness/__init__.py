@@ -2,6 +2,7 @@
 
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Fit, Train, TrainState, make_train
+from mlrisk.harness.outcomes import last_values, mean_cells, share_cells
 from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep
 from mlrisk.harness.tracking import Best, BestRule
@@ -16,8 +17,11 @@ __all__ = [
     "Train",
     "TrainState",
     "from_fit",
+    "last_values",
     "make_train",
+    "mean_cells",
     "merge",
     "prepare",
+    "share_cells",
     "sweep",
 ]

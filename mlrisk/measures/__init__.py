@@ -7,7 +7,7 @@ from mlrisk.measures.difficulty import (
     split_half_reliability,
     within_class_dispersion,
 )
-from mlrisk.measures.intervals import Interval, bootstrap_interval
+from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
 from mlrisk.measures.means import clustered_mean, student_mean
 from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
 
@@ -20,6 +20,7 @@ __all__ = [
     "dispersion_index",
     "example_difficulty",
     "overdispersion",
+    "share_interval",
     "split_half_reliability",
     "student_mean",
     "within_class_dispersion",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from scipy import stats
 
 from mlrisk.errors import BadInput
@@ -59,6 +59,27 @@ def bootstrap_interval(
         if np.isfinite(low) and np.isfinite(high):
             break
     return Interval(value, low, high)
+
+
+def share_interval(hits: Bool[np.ndarray, " n"], level: float | int = 0.95) -> Interval:
+    """The share of hits among n independent trials with its exact interval, which no share makes a point.
+
+    Args:
+        hits: one entry a trial, at least one.
+        level: coverage, between 0 and 1.
+
+    Returns:
+        ``(share, low, high)``.
+
+    Raises:
+        BadInput: no trials, or ``level`` out of range.
+
+    Source:
+        Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26 (1934).
+    """
+    _check(hits, level, 1)
+    found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(confidence_level=level)
+    return Interval(float(hits.mean()), float(found.low), float(found.high))
 
 
 def _ends(

@@ -1,0 +1,56 @@
+"""What lanes ended with: the last value of each metric over seeds, and its interval as the cells of a table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float
+
+from mlrisk.errors import BadInput
+from mlrisk.harness.records import Records
+from mlrisk.measures.intervals import bootstrap_interval, share_interval
+
+Outcomes = dict[tuple[str, ...], Float[np.ndarray, " seeds"]]
+
+
+def last_values(records: Records, split: str, by: Sequence[str]) -> Outcomes:
+    """The values of every metric of a split at its last step, one a seed, in the order of the lanes.
+
+    Args:
+        records: of one or several sweeps.
+        split: the probe's name.
+        by: columns that tell settings apart, such as ``("model", "target")``.
+
+    Returns:
+        ``(*settings, metric) -> values``, with settings as text, in the order of the rows.
+
+    Raises:
+        BadInput: the records have no such split or column.
+    """
+    table = records.table
+    if missing := [name for name in by if name not in table.column_names]:
+        raise BadInput(f"by: {missing} are no columns; there are {', '.join(table.column_names)}")
+    rows = table.filter(pa.array([name == split for name in table["split"].to_pylist()])).to_pylist()
+    if not rows:
+        raise BadInput(f"split: {split!r} is not among {', '.join(sorted(set(table['split'].to_pylist())))}")
+    last, found = max(row["step"] for row in rows), {}
+    for row in rows:
+        if row["step"] == last:
+            found.setdefault((*(str(row[name]) for name in by), row["metric"]), []).append(row["value"])
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+
+def mean_cells(values: Float[np.ndarray, " seeds"]) -> dict[str, float | int]:
+    """Cells ``value``, ``low``, ``high`` and ``seeds``: the mean of the finite values and its bootstrap interval.
+
+    Seeds that diverged are left out here and named in the report; without any other, all cells are NaN.
+    """
+    kept = values[np.isfinite(values)]
+    if not len(kept):
+        return {"value": np.nan, "low": np.nan, "high": np.nan, "seeds": 0}
+    return bootstrap_interval(kept, seed=0)._asdict() | {"seeds": len(kept)}
+
+
+def share_cells(hits: Bool[np.ndarray, " seeds"]) -> dict[str, float | int]:
+    """The same cells for the share of seeds that hit, with its exact binomial interval."""
+    return share_interval(hits)._asdict() | {"seeds": len(hits)}
