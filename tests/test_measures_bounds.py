@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from mlrisk.errors import BadInput
-from mlrisk.measures.bounds import data_elbo, data_log_likelihood
+from mlrisk.measures.bounds import data_bounds, data_elbo
 from mlrisk.objectives import standard_normal_log_density
 
 INPUTS = jnp.asarray(np.random.default_rng(0).normal(size=(7, 2)), jnp.float32)
@@ -35,29 +35,36 @@ EVIDENCE = stats.norm(0, 2**0.5).logpdf(np.asarray(INPUTS)).sum(1)
 
 @pytest.mark.parametrize("batch_size", [2, 7, 100])
 def test_the_exact_posterior_gives_the_evidence_in_any_batches(batch_size):
-    def both(inputs):
-        terms = data_elbo(posterior, log_likelihood, inputs, KEY, num_samples=3, batch_size=batch_size)
-        weighted = data_log_likelihood(
-            posterior, log_likelihood, inputs, KEY, num_samples=5, batch_size=batch_size, chunk=2
-        )
-        return terms.elbo, weighted
+    def all_bounds(inputs):
+        terms = data_elbo(posterior, log_likelihood, inputs, KEY, batch_size=batch_size)
+        options = {"num_samples": 5, "batch_size": batch_size, "chunk": 2}
+        return terms.elbo, *data_bounds(posterior, log_likelihood, inputs, KEY, **options)
 
-    for found in jax.jit(both)(INPUTS):
+    for found in jax.jit(all_bounds)(INPUTS):
         np.testing.assert_allclose(found, EVIDENCE, rtol=1e-5)
 
 
+def wrong(inputs):
+    return posterior(inputs, 0.5)
+
+
 def test_another_posterior_loses_its_divergence_on_average():
-    def wrong(inputs):
-        return posterior(inputs, 0.5)
-
-    terms = jax.jit(lambda x: data_elbo(wrong, log_likelihood, x, KEY, num_samples=20_000, batch_size=4))(INPUTS)
-    np.testing.assert_allclose(terms.elbo, EVIDENCE - 2 * 0.5**2, atol=0.05)
-    exact = 0.5 * (2 * 0.5 + jnp.square(INPUTS / 2 + 0.5).sum(1) - 2 + 2 * np.log(2))
-    np.testing.assert_allclose(terms.kl, exact, atol=0.05)
+    options = {"num_samples": 20_000, "batch_size": 4}
+    found = jax.jit(lambda x: data_bounds(wrong, log_likelihood, x, KEY, **options))(INPUTS)
+    np.testing.assert_allclose(found.elbo, EVIDENCE - 2 * 0.5**2, atol=0.05)
+    np.testing.assert_allclose(found.log_likelihood, EVIDENCE, atol=0.05)
 
 
-@pytest.mark.parametrize(("samples", "batch"), [(0, 4), (3, 0)])
-def test_counts_must_be_positive(samples, batch):
-    for bound in (data_elbo, data_log_likelihood):
-        with pytest.raises(BadInput, match=r"^num_samples: [^\n]*$"):
-            bound(posterior, log_likelihood, INPUTS, KEY, num_samples=samples, batch_size=batch)
+def test_each_example_has_its_own_draw():
+    same = jnp.ones((1000, 2))
+    kl = jax.jit(lambda x: data_elbo(wrong, log_likelihood, x, KEY, batch_size=100).kl)(same)
+    assert len(np.unique(np.asarray(kl))) > 990
+    exact = 0.5 * (2 * 0.5 + 2 * 1.0 - 2 + 2 * np.log(2))
+    np.testing.assert_allclose(np.mean(kl), exact, atol=0.2)
+
+
+def test_counts_must_be_positive():
+    with pytest.raises(BadInput, match=r"^batch_size: [^\n]*$"):
+        data_elbo(posterior, log_likelihood, INPUTS, KEY, batch_size=0)
+    with pytest.raises(BadInput, match=r"^num_samples: 0 in chunks"):
+        data_bounds(posterior, log_likelihood, INPUTS, KEY, num_samples=0)

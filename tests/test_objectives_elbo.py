@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import logsumexp
 
 from mlrisk.errors import BadInput
 from mlrisk.objectives import (
     bernoulli_log_likelihood,
     elbo_terms,
+    importance_weighted_bounds,
     importance_weighted_log_likelihood,
     kl_annealing,
     penalised_kl,
@@ -121,6 +123,17 @@ def test_memory_grows_with_the_chunk_not_with_the_samples():
 
     assert temporary(20_000, 10) == temporary(2_000, 10)
     assert temporary(20_000, 10_000) > 20 * temporary(20_000, 10)
+
+
+def test_both_bounds_come_from_the_same_weights():
+    def bounds(key):
+        return importance_weighted_bounds(log_joint, wrong_posterior(), key, 7, chunk=3)
+
+    keys = [jax.random.fold_in(jax.random.key(3), k) for k in range(7)]
+    weights = np.stack([elbo_terms(log_likelihood, wrong_posterior(), key).elbo for key in keys])
+    found = jax.jit(bounds)(jax.random.key(3))
+    np.testing.assert_allclose(found.elbo, weights.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(found.log_likelihood, logsumexp(weights, axis=0) - np.log(7), rtol=1e-4)
 
 
 def test_weights_far_below_the_smallest_number_still_count():

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Int
 from mlrisk.errors import BadInput
 from mlrisk.objectives.elbo import (
     ElboTerms,
+    WeightedBounds,
     elbo_terms,
-    importance_weighted_log_likelihood,
+    importance_weighted_bounds,
     standard_normal_log_density,
 )
 from mlrisk.types import RandomKey
@@ -29,36 +30,31 @@ def data_elbo(
     inputs: Float[Array, "n ..."],
     key: RandomKey,
     *,
-    num_samples: int = 1,
     batch_size: int = 100,
 ) -> ElboTerms:
-    """The evidence lower bound of each example under the prior N(0, I), averaged over draws of its latents.
+    """The terms of the evidence lower bound of each example under the prior N(0, I), from one latent each.
 
     Args:
         posterior: q(z|x) of a batch.
         log_likelihood: log p(x|z) of a batch.
         inputs: the whole set (n, *shape).
         key: typed key.
-        num_samples: draws an example (static).
         batch_size: examples at a time, to bound the memory (static).
 
     Returns:
         `ElboTerms` (n,), in nats.
 
     Raises:
-        BadInput: ``num_samples`` or ``batch_size`` is not positive.
+        BadInput: ``batch_size`` is not positive.
     """
-    _require(num_samples, batch_size)
 
     def terms(batch: Array, key: RandomKey) -> ElboTerms:
-        q, likelihood = posterior(batch), lambda latents: log_likelihood(latents, batch)
-        draw = jax.vmap(lambda sample: elbo_terms(likelihood, q, jax.random.fold_in(key, sample)))
-        return jax.tree.map(lambda leaf: leaf.mean(0), draw(jnp.arange(num_samples)))
+        return elbo_terms(lambda latents: log_likelihood(latents, batch), posterior(batch), key)
 
     return _over_batches(terms, inputs, key, batch_size)
 
 
-def data_log_likelihood(
+def data_bounds(
     posterior: PosteriorOf,
     log_likelihood: LikelihoodOf,
     inputs: Float[Array, "n ..."],
@@ -67,38 +63,38 @@ def data_log_likelihood(
     num_samples: int,
     batch_size: int = 100,
     chunk: int = 50,
-) -> Float[Array, " n"]:
-    """The importance-weighted bound on log p(x) of each example under the prior N(0, I).
+) -> WeightedBounds:
+    """The evidence lower bound and the importance-weighted one of each example under the prior N(0, I).
 
     Args:
         posterior: q(z|x) of a batch.
         log_likelihood: log p(x|z) of a batch.
         inputs: the whole set (n, *shape).
         key: typed key.
-        num_samples: draws an example (static).
+        num_samples: latents an example (static).
         batch_size: examples at a time (static).
-        chunk: draws at a time (static); memory grows with ``batch_size * chunk``.
+        chunk: latents at a time (static); memory grows with ``batch_size * chunk``.
 
     Returns:
-        One bound for each example (n,), in nats; see
-        `mlrisk.objectives.importance_weighted_log_likelihood`.
+        `WeightedBounds` (n,), in nats; see `mlrisk.objectives.importance_weighted_bounds`.
 
     Raises:
         BadInput: a count is not positive.
     """
-    _require(num_samples, batch_size)
 
-    def bound(batch: Array, key: RandomKey) -> Float[Array, " batch"]:
+    def bounds(batch: Array, key: RandomKey) -> WeightedBounds:
         def log_joint(latents: Float[Array, "batch latent"]) -> Float[Array, " batch"]:
             return log_likelihood(latents, batch) + standard_normal_log_density(latents)
 
-        return importance_weighted_log_likelihood(log_joint, posterior(batch), key, num_samples, chunk=chunk)
+        return importance_weighted_bounds(log_joint, posterior(batch), key, num_samples, chunk=chunk)
 
-    return _over_batches(bound, inputs, key, batch_size)
+    return _over_batches(bounds, inputs, key, batch_size)
 
 
 def _over_batches(function: Callable[[Array, RandomKey], Any], inputs: Array, key: RandomKey, batch_size: int) -> Any:
     """``function(batch, key of the batch)`` on equal batches; the last is filled up with the last example."""
+    if batch_size < 1:
+        raise BadInput(f"batch_size: {batch_size} is not a positive number of examples")
     total = inputs.shape[0]
     count = -(-total // batch_size)
     size = -(-total // count)
@@ -109,8 +105,3 @@ def _over_batches(function: Callable[[Array, RandomKey], Any], inputs: Array, ke
 
     found = jax.lax.map(one, jnp.arange(count))
     return jax.tree.map(lambda leaf: leaf.reshape(count * size)[:total], found)
-
-
-def _require(num_samples: int, batch_size: int) -> None:
-    if num_samples < 1 or batch_size < 1:
-        raise BadInput(f"num_samples: {num_samples} in batches of {batch_size}; both must be at least 1")

@@ -3,13 +3,13 @@
 Not imported by `mlrisk.models`: distrax takes seconds to load.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import distrax
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk import prng
@@ -18,8 +18,10 @@ from mlrisk.models.linen import from_linen
 from mlrisk.models.residual import Activation, ResidualDense
 from mlrisk.types import Model, Params, RandomKey
 
-_SOFTPLUS_OF_ONE = 0.5413248546129181
 _LEAST = 1e-6
+_small = nn.initializers.constant(1e-3)
+# half of the input at which softplus is 1: the two biases that add up to it each start there
+_half_of_one = nn.initializers.constant(0.5 * math.log(math.e - 1))
 
 
 class VAE(NamedTuple):
@@ -105,13 +107,3 @@ def amortised_vae(
         return decoder.apply(params["decoder"], latents)
 
     return VAE(init, posterior, decode)
-
-
-def _small(key: RandomKey, shape: Any, dtype: Any = jnp.float32) -> Array:
-    return jax.random.uniform(key, tuple(shape), dtype, -1e-3, 1e-3)
-
-
-def _half_of_one(key: RandomKey, shape: Any, dtype: Any = jnp.float32) -> Array:
-    """Half of the input at which softplus is 1: the two biases that add up to it each start there."""
-    del key
-    return jnp.full(tuple(shape), _SOFTPLUS_OF_ONE / 2, dtype)

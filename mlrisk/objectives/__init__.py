@@ -13,8 +13,10 @@ from mlrisk.objectives.density import (
 )
 from mlrisk.objectives.elbo import (
     ElboTerms,
+    WeightedBounds,
     bernoulli_log_likelihood,
     elbo_terms,
+    importance_weighted_bounds,
     importance_weighted_log_likelihood,
     kl_annealing,
     penalised_kl,
@@ -25,6 +27,7 @@ __all__ = [
     "ElboTerms",
     "Fitness",
     "Tempered",
+    "WeightedBounds",
     "accuracy",
     "bernoulli_log_likelihood",
     "classification",
@@ -32,6 +35,7 @@ __all__ = [
     "draw",
     "elbo_terms",
     "fitness",
+    "importance_weighted_bounds",
     "importance_weighted_log_likelihood",
     "kl_annealing",
     "log_density",

@@ -127,20 +127,29 @@ def penalised_kl(
     return jnp.maximum(weighted, free_bits) if free_bits else weighted
 
 
-def importance_weighted_log_likelihood(
+class WeightedBounds(NamedTuple):
+    """Two bounds on log p(x) for each example (n,), in nats, from the same latents."""
+
+    elbo: Float[Array, " n"]
+    """Mean of the log-weights ``log p(x, z) - log q(z|x)``: the evidence lower bound."""
+    log_likelihood: Float[Array, " n"]
+    """Log of the mean weight: the importance-weighted bound."""
+
+
+def importance_weighted_bounds(
     log_joint: Callable[[Float[Array, "n latent"]], Float[Array, " n"]],
     posterior: Posterior,
     key: RandomKey,
     num_samples: int,
     *,
     chunk: int = 50,
-) -> Float[Array, " n"]:
-    """The importance-weighted bound on log p(x), which rises to it as samples are added.
+) -> WeightedBounds:
+    """Bounds on log p(x) from K importance weights an example, in memory that does not grow with K.
 
-    ``log (1/K) sum_k p(x, z_k) / q(z_k|x)``, ``z_k ~ q(z|x)``; with K = 1 it is the evidence lower bound.
+    ``log w_k = log p(x, z_k) - log q(z_k|x)``, ``z_k ~ q(z|x)``;
+    ``elbo = (1/K) sum_k log w_k`` and ``log_likelihood = log (1/K) sum_k w_k``, which rises to log p(x) with K.
 
-    Sample k is drawn from ``fold_in(key, k)``, so the result depends on ``chunk`` through rounding alone; memory
-    grows with ``chunk``, not with ``num_samples``.
+    Sample k is drawn from ``fold_in(key, k)``, so the result depends on ``chunk`` through rounding alone.
 
     Args:
         log_joint: latents (n, latent) -> ``log p(x, z)`` of each example's own x (n,); is vmapped over samples.
@@ -150,7 +159,7 @@ def importance_weighted_log_likelihood(
         chunk: samples at a time (static).
 
     Returns:
-        One bound for each example, in nats.
+        Both bounds for each example, in nats.
 
     Raises:
         BadInput: ``num_samples`` or ``chunk`` is not positive.
@@ -164,12 +173,27 @@ def importance_weighted_log_likelihood(
 
     def log_weight(index: Int[Array, ""]) -> Float[Array, " n"]:
         latents, log_q = posterior.sample_and_log_prob(seed=jax.random.fold_in(key, index))
-        weight = log_joint(latents) - log_q
-        return jnp.where(index < num_samples, weight, -jnp.inf)
+        return log_joint(latents) - log_q
 
-    def add(number: Int[Array, ""] | int, total: Float[Array, " n"]) -> Float[Array, " n"]:
-        weights = jax.vmap(log_weight)(number * width + jnp.arange(width))
-        return jnp.logaddexp(total, jax.nn.logsumexp(weights, axis=0))
+    def add(number: Int[Array, ""] | int, totals: tuple[Array, Array]) -> tuple[Array, Array]:
+        indices = number * width + jnp.arange(width)
+        weights, real = jax.vmap(log_weight)(indices), (indices < num_samples)[:, None]
+        most = jax.nn.logsumexp(jnp.where(real, weights, -jnp.inf), axis=0)
+        return totals[0] + jnp.where(real, weights, 0).sum(0), jnp.logaddexp(totals[1], most)
 
-    start = jnp.full_like(jax.eval_shape(log_weight, jnp.int32(0)), -jnp.inf)
-    return lax.fori_loop(0, -(-num_samples // width), add, start) - math.log(num_samples)
+    like = jax.eval_shape(log_weight, jnp.int32(0))
+    start = (jnp.zeros_like(like), jnp.full_like(like, -jnp.inf))
+    total, weight = lax.fori_loop(0, -(-num_samples // width), add, start)
+    return WeightedBounds(total / num_samples, weight - math.log(num_samples))
+
+
+def importance_weighted_log_likelihood(
+    log_joint: Callable[[Float[Array, "n latent"]], Float[Array, " n"]],
+    posterior: Posterior,
+    key: RandomKey,
+    num_samples: int,
+    *,
+    chunk: int = 50,
+) -> Float[Array, " n"]:
+    """The importance-weighted bound on log p(x): the second of `importance_weighted_bounds`, which see."""
+    return importance_weighted_bounds(log_joint, posterior, key, num_samples, chunk=chunk).log_likelihood
