@@ -1,16 +1,25 @@
 """From the tables of a run to claims with verdicts, figures in one style, and one page that stands alone."""
 
 from mlrisk.report.claims import Claim, Obtained, Tables, claim_line, judge, write_claims
+from mlrisk.report.densities import density_mosaic, mass_chart
 from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, style
 from mlrisk.report.folder import RunView, find_runs, load_run
 from mlrisk.report.formats import format_interval, format_number
 from mlrisk.report.html import Page, render, report, report_run, write
-from mlrisk.report.plates import CONDITION_LOOKS, interval_chart, picture_grid, picture_rows, sorted_curves
-from mlrisk.report.tables import TableView, captioned, read_table, tidy_table, to_rows, write_table
+from mlrisk.report.plates import (
+    CONDITION_LOOKS,
+    interval_chart,
+    picture_grid,
+    picture_rows,
+    range_curves,
+    sorted_curves,
+)
+from mlrisk.report.tables import Cell, TableView, captioned, cell, read_table, tidy_table, to_rows, write_table
 
 __all__ = [
     "CONDITION_LOOKS",
     "PALETTE",
+    "Cell",
     "Claim",
     "Obtained",
     "Page",
@@ -19,7 +28,9 @@ __all__ = [
     "TableView",
     "Tables",
     "captioned",
+    "cell",
     "claim_line",
+    "density_mosaic",
     "find_runs",
     "format_interval",
     "format_number",
@@ -27,8 +38,10 @@ __all__ = [
     "interval_chart",
     "judge",
     "load_run",
+    "mass_chart",
     "picture_grid",
     "picture_rows",
+    "range_curves",
     "read_table",
     "render",
     "report",

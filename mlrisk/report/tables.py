@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrisk.errors import StorageError
+from mlrisk.errors import BadInput, StorageError
 from mlrisk.files import replacing
 from mlrisk.report.formats import NONE, format_column
 
@@ -63,6 +64,28 @@ def tidy_table(rows: list[dict[str, Any]], caption: str) -> pa.Table:
     """A captioned table from one dict a row, with the columns of the first; NaN becomes a missing value."""
     columns = {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
     return captioned(pa.table(columns), caption)
+
+
+class Cell(NamedTuple):
+    """A value of a table with its interval and the number of seeds behind it; begins an `Obtained`."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+def cell(table: pa.Table, **wanted: str | int | float) -> Cell:
+    """The columns value, low, high and seeds of the one row in which each named column has the wanted value.
+
+    Raises:
+        BadInput: there is no such row, or more than one.
+    """
+    rows = [row for row in table.to_pylist() if all(row[name] == value for name, value in wanted.items())]
+    if len(rows) != 1:
+        raise BadInput(f"wanted: {wanted} is in {len(rows)} rows of the table; exactly one is needed")
+    value, low, high = (np.nan if rows[0][name] is None else rows[0][name] for name in ("value", "low", "high"))
+    return Cell(value, low, high, rows[0]["seeds"])
 
 
 def read_table(path: Path) -> pa.Table:
