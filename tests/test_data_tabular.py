@@ -250,3 +250,13 @@ def test_damaged_and_wrong_files_get_one_line(tmp_path, as_a_user):
 def test_an_unknown_table_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(BadInput, match=r"name: 'hepmas' is not one of .*; did you mean 'hepmass'"):
         load_tabular("hepmas", tmp_path)
+
+
+def test_thinning_keeps_rows_in_order_with_their_groups():
+    parts = [np.arange(n, dtype=np.float32)[:, None] for n in (20, 9, 15)]
+    table = uci.thinned(uci.Tabular(*parts, np.arange(15) * 2), jax.random.key(0), train=7, test=4)
+    assert [len(part) for part in table] == [7, 9, 4, 4]
+    assert (np.diff(table.train[:, 0]) > 0).all()
+    np.testing.assert_array_equal(table.groups, 2 * table.test[:, 0])
+    with pytest.raises(BadInput, match="val_size: 10 is not allowed, there are 9 val rows"):
+        uci.thinned(table, jax.random.key(0), val=10)

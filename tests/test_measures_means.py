@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mlrisk.errors import BadInput
-from mlrisk.measures import clustered_mean, student_mean
+from mlrisk.measures import clustered_mean, gain_rows, score_rows, student_mean
 
 
 @given(values=st.lists(st.floats(-100, 100), min_size=2, max_size=30))
@@ -48,3 +48,16 @@ def test_one_seed_has_no_interval_and_bad_values_are_refused(as_a_user):
         student_mean(np.asarray([3.0, np.nan]))
     with pytest.raises(BadInput, match="groups: 3 of them do not fit 2 values"):
         clustered_mean(np.asarray([3.0, 4.0]), np.arange(3))
+
+
+def test_gains_pair_rows_and_seeds():
+    draw = np.random.default_rng(3)
+    rows, seeds = 5 * draw.normal(size=40), 5 * draw.normal(size=3)
+    first = rows + seeds[:, None]
+    scores = {"one": first, "two": first + 1 + 0.01 * draw.normal(size=(3, 40)), "three": first - 1}
+    (one, *_), gains = score_rows(scores), gain_rows(scores)
+    assert [(g["model"], g["above"]) for g in gains] == [("two", "one"), ("three", "one"), ("three", "two")]
+    np.testing.assert_allclose([g["value"] for g in gains], [1, -1, -2], atol=0.01)
+    assert gains[0]["high"] - gains[0]["low"] < 0.02 < 1 < one["high"] - one["low"]
+    assert gains[0]["seeds high"] - gains[0]["seeds low"] < 0.1 < 1 < one["seeds high"] - one["seeds low"]
+    assert (one["value"], one["seeds"], one["rows"]) == (pytest.approx(first.mean()), 3, 40)

@@ -92,6 +92,12 @@ def bsds300_patches(
     return Tabular(training.values, validation.values, testing.values, testing.photograph)
 
 
+def whole_patches(values: Float[np.ndarray, "*n 63"]) -> Float[np.ndarray, "*n 8 8 1"]:
+    """The pictures that centred patches are of: their mean is zero, so the pixel left out is minus their sum."""
+    whole = np.concatenate([values, -values.sum(axis=-1, keepdims=True)], axis=-1)
+    return whole.reshape(*values.shape[:-1], SIDE, SIDE, 1)
+
+
 def cut_patches(key: RandomKey, photographs: Photographs, count: int) -> Patches:
     """Patches at uniform places of uniform photographs, dequantised, centred, without the last pixel.
 

@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from mlrisk import prng
 from mlrisk.errors import BadInput
+from mlrisk.types import RandomKey
 
 SHUFFLE_SEED = 42
 """Of numpy's legacy generator, whose draws the published rows are."""
@@ -25,6 +28,23 @@ class Tabular(NamedTuple):
     val: Float[np.ndarray, "val d"]
     test: Float[np.ndarray, "test d"]
     groups: Int[np.ndarray, " test"] | None = None
+
+
+def thinned(table: Tabular, key: RandomKey, **sizes: int) -> Tabular:
+    """Random rows of each part that a size is given for (``train``, ``val``, ``test``), in their order.
+
+    Raises:
+        BadInput: a part has fewer rows.
+    """
+    for part, size in sizes.items():
+        have = len(getattr(table, part))
+        if not 1 <= size <= have:
+            raise BadInput(f"{part}_size: {size} is not allowed, there are {have} {part} rows")
+        chosen = np.sort(np.asarray(jax.random.permutation(prng.stream(key, part), have))[:size])
+        table = table._replace(**{part: getattr(table, part)[chosen]})
+        if part == "test" and table.groups is not None:
+            table = table._replace(groups=table.groups[chosen])
+    return table
 
 
 def power(raw: Float64[np.ndarray, "n 8"]) -> Tabular:

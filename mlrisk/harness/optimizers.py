@@ -18,10 +18,20 @@ class OptimizerConfig:
     clip_norm: float | None = setting(None, "clip the global gradient norm to this", above=0)
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The optax transformation that a config names."""
+def make_optimizer(config: OptimizerConfig, cosine_steps: int | None = None) -> optax.GradientTransformation:
+    """The optax transformation that a config names.
+
+    Args:
+        config: its name and constants.
+        cosine_steps: steps over which the learning rate falls to zero as half a cosine; None keeps it.
+
+    Source:
+        Loshchilov and Hutter (2017), SGDR, without restarts.
+    """
     made = {
         "sgd": lambda: optax.sgd(config.learning_rate, momentum=config.momentum or None),
         "adam": lambda: optax.adam(config.learning_rate, b1=config.momentum or 0.9),
     }[config.name]()
+    if cosine_steps is not None:
+        made = optax.chain(made, optax.scale_by_schedule(optax.cosine_decay_schedule(1.0, cosine_steps)))
     return made if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), made)

@@ -63,3 +63,11 @@ def in_batches(
     padded = jnp.pad(rows, ((0, count * size - len(rows)), (0, 0)), mode="edge")
     found = jax.lax.map(lambda batch: log_prob(params, batch), padded.reshape(count, size, -1))
     return found.reshape(-1)[: len(rows)]
+
+
+def judged(
+    log_prob: Callable[[Params, Array], Array], params: Params, rows: Float[Array, "n d"], batch_size: int
+) -> Float[Array, "lanes n"]:
+    """`in_batches` for the stacked parameters of several lanes, one lane after another; compiled."""
+    each = jax.jit(lambda lanes, rows: jax.lax.map(lambda own: in_batches(log_prob, own, rows, batch_size), lanes))
+    return each(params, rows)

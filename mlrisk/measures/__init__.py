@@ -10,6 +10,7 @@ from mlrisk.measures.difficulty import (
 from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
 from mlrisk.measures.means import clustered_mean, student_mean
 from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
+from mlrisk.measures.scores import gain_rows, score_rows
 
 __all__ = [
     "RESAMPLED",
@@ -19,7 +20,9 @@ __all__ = [
     "clustered_mean",
     "dispersion_index",
     "example_difficulty",
+    "gain_rows",
     "overdispersion",
+    "score_rows",
     "share_interval",
     "split_half_reliability",
     "student_mean",

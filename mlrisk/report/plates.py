@@ -121,3 +121,19 @@ def picture_rows(axes: Axes, rows: Mapping[str, Float[np.ndarray, "n h w c"]], a
     mosaic = np.concatenate(blocks[:-1])
     axes.imshow(mosaic if channels > 1 else mosaic[..., 0], cmap="gray_r" if channels == 1 else None, vmin=0, vmax=1)
     axes.axis("off")
+
+
+def range_curves(
+    axes: Axes, steps: Sequence[int], curves: Mapping[str, Float[np.ndarray, "seeds steps"]], looks: Mapping[str, Look]
+) -> None:
+    """For each name the mean over seeds along training, and the range over seeds as a band.
+
+    Args:
+        axes: where to draw.
+        steps: the horizontal axis.
+        curves: values by name (seeds, steps).
+        looks: how each is drawn; its colour is the band's too.
+    """
+    for name, values in curves.items():
+        axes.plot(steps, values.mean(axis=0), label=name, **looks[name])
+        axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=looks[name]["color"], alpha=0.25, lw=0)
