@@ -20,9 +20,9 @@ from mlrisk.config import setting
 from mlrisk.data import ENERGIES, log_normaliser
 from mlrisk.data.energies import U4_WEIGHTS, grid, mode_masses, outside_modes
 from mlrisk.experiment import Experiment
-from mlrisk.harness import Records, from_fit, last_values, make_train, mean_cells, merge, share_cells, sweep
+from mlrisk.harness import Records, block_length, from_fit, make_train, merge, sweep
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
-from mlrisk.harness.outcomes import Outcomes
+from mlrisk.harness.outcomes import Outcomes, last_values, mean_cells, share_cells
 from mlrisk.objectives import fitness, log_density, reverse_kl
 from mlrisk.report import PALETTE, Cell, Claim, Obtained, Plate, Tables
 from mlrisk.types import Metrics, Model, Objective, RandomKey
@@ -122,7 +122,7 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
 
 
 def _fit(config: Config, kind: str, data: Data, key: RandomKey, folder: Path) -> Records:
-    flow, every = make_model(config, kind), config.num_steps // config.num_blocks
+    flow, every = make_model(config, kind), block_length(config.num_steps, config.num_blocks)
     train = make_train(
         Model(flow.init, lambda params, x: flow.bijector(params).forward(x)), make_objective(config, flow),
         make_optimizer(config.optimizer), lambda key, step: None, {"fit": _probe(config, flow, data.log_normaliser)},

@@ -1,7 +1,7 @@
 """The harness: ``train(key, hyper)`` as a pure function, and sweeps of it that survive anything."""
 
 from mlrisk.harness.lanes import Plan
-from mlrisk.harness.loop import Fit, Train, TrainState, make_train
+from mlrisk.harness.loop import Fit, Train, TrainState, block_length, make_train
 from mlrisk.harness.outcomes import last_values, mean_cells, share_cells
 from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep
@@ -16,6 +16,7 @@ __all__ = [
     "Records",
     "Train",
     "TrainState",
+    "block_length",
     "from_fit",
     "last_values",
     "make_train",

@@ -11,6 +11,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Int
 
+from mlrisk.errors import BadInput
 from mlrisk.harness import tracking
 from mlrisk.harness.tracking import Best, BestRule
 from mlrisk.prng import step_key, stream, streams
@@ -184,6 +185,17 @@ jax.tree_util.register_dataclass(
         "schedule", "average_decay", "best", "keep_state",
     ],
 )  # fmt: skip
+
+
+def block_length(num_steps: int, num_blocks: int) -> int:
+    """Steps of one block, for configs that say how many blocks they want.
+
+    Raises:
+        BadInput: the blocks do not divide the steps.
+    """
+    if num_steps % num_blocks:
+        raise BadInput(f"num_blocks: {num_blocks} is not allowed, it must divide num_steps, which is {num_steps}")
+    return num_steps // num_blocks
 
 
 def make_train(
