@@ -70,7 +70,7 @@ class Autoregressive(distrax.Bijector):
         """
         x, context, shape = self._flat("x", x)
         y, slopes = _forward(self._static, self._params, context, x)
-        return self._unflat(y, shape), slopes.sum(-1).reshape(shape)
+        return self._unflat(y, shape), slopes.sum(0).reshape(shape)
 
     def inverse_and_log_det(self, y: Float[Array, "*shape D"]) -> tuple[Float[Array, "*out D"], Float[Array, "*out"]]:
         """``x`` and ``log|det dx/dy|``, by one sweep over the variables.
@@ -81,7 +81,7 @@ class Autoregressive(distrax.Bijector):
         y, context, shape = self._flat("y", y)
         x = _inverse(self._static, self._params, context, y)
         slopes = _forward(self._static, self._params, context, x)[1]
-        return self._unflat(x, shape), -slopes.sum(-1).reshape(shape)
+        return self._unflat(x, shape), -slopes.sum(0).reshape(shape)
 
     def inverse(self, y: Float[Array, "*shape D"]) -> Float[Array, "*out D"]:
         """``x``, without the log-determinant."""
@@ -96,19 +96,19 @@ class Autoregressive(distrax.Bijector):
         return len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
 
     def _flat(self, name: str, value: Array) -> tuple[Array, Array | None, tuple[int, ...]]:
-        """Rows of variables in their order, rows of context, and the leading shape that both came from."""
+        """Variables in their order (D, n) and contexts (C, n) as columns, and the leading shape that both came from."""
         conditioner, context = self._static[0], self._context
         conditioner.require(self._params["conditioner"], value, context, name)
         shape = value.shape[:-1]
         if context is not None:
             shape = require_broadcast(name, shape, "that of the context", context.shape[:-1])
-            context = jnp.broadcast_to(context, (*shape, context.shape[-1])).reshape(-1, context.shape[-1])
+            context = jnp.broadcast_to(context, (*shape, context.shape[-1])).reshape(-1, context.shape[-1]).T
         rows = jnp.broadcast_to(value, (*shape, value.shape[-1])).reshape(-1, value.shape[-1])
-        return permuted(rows, self._order), context, shape
+        return permuted(rows, self._order).T, context, shape
 
-    def _unflat(self, rows: Array, shape: tuple[int, ...]) -> Array:
+    def _unflat(self, columns: Array, shape: tuple[int, ...]) -> Array:
         back = tuple(int(place) for place in np.argsort(self._order))
-        return permuted(rows, back).reshape(*shape, rows.shape[-1])
+        return permuted(columns.T, back).reshape(*shape, len(back))
 
 
 def init_params(conditioner: MADE, transformer: Transformer, key: RandomKey, dtype: Any = jnp.float32) -> Params:
@@ -118,7 +118,7 @@ def init_params(conditioner: MADE, transformer: Transformer, key: RandomKey, dty
     """
     network, shared, start = (jax.random.fold_in(key, i) for i in range(3))
     *layers, last = conditioner.init(network, dtype)
-    bias = transformer.start(start, conditioner.event_size, dtype).reshape(-1)
+    bias = transformer.start(start, conditioner.event_size, dtype).T.reshape(-1)
     return {"conditioner": (*layers, last | {"bias": bias}), "shared": transformer.init(shared, dtype)}
 
 
@@ -133,7 +133,7 @@ def permuted(values: Array, order: tuple[int, ...]) -> Array:
 
 def _forward(static: Static, params: Params, context: Array | None, x: Array) -> tuple[Array, Array]:
     conditioner, transformer = static
-    raw = conditioner.apply(params["conditioner"], x, context)
+    raw, _ = conditioner.trace(params["conditioner"], x, context)
     return transformer.bijector(params["shared"], raw).forward_and_log_det(x)
 
 
@@ -144,7 +144,7 @@ def _inverse(static: Static, params: Params, context: Array | None, y: Array) ->
     def solve(raw: Array, target: Array) -> Array:
         return transformer.bijector(params["shared"], raw).inverse(target)
 
-    return sweep(conditioner, params["conditioner"], context, y.T, solve, len(y)).T
+    return sweep(conditioner, params["conditioner"], context, y, solve, y.shape[-1])
 
 
 @_inverse.defjvp
@@ -166,7 +166,6 @@ def _solve_jacobian(static: Static, params: Params, context: Array | None, x: Ar
         r, by_params, by_x = given
         return (r - (by_params * raw_dot).sum(-1)) * by_x
 
-    inputs = (residual.T, jnp.moveaxis(sensitivity, 1, 0), jnp.exp(-slopes).T)
-    slopes_of_units = activation_slopes(conditioner, traced)
-    own = params["conditioner"]
-    return linear_sweep(conditioner, own, context, slopes_of_units, inputs, solve, len(x)).T
+    inputs = (residual, sensitivity, jnp.exp(-slopes))
+    units = activation_slopes(conditioner, traced)
+    return linear_sweep(conditioner, params["conditioner"], context, units, inputs, solve, x.shape[-1])

@@ -93,6 +93,7 @@ class Coupling(distrax.Bijector):
         # the one variable of this conditioner has nothing before it: all that it sees is the context
         nothing = jnp.zeros((*move.shape[:-1], 1), move.dtype)
         raw = conditioner.apply(self._params["conditioner"], nothing, seen if seen.shape[-1] else None)
+        # its numbers hold those of each moving variable
         return raw.reshape(*move.shape, -1)
 
     def _joined(self, stay: Array, moved: Array) -> Array:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk.bijectors.checks import require_broadcast, require_floating
-from mlrisk.bijectors.deep_sigmoidal import require_positive
-from mlrisk.bijectors.log_space import log_product, log_sigmoids, mixed, positive
+from mlrisk.bijectors.deep_sigmoidal import require_positive, units_first
+from mlrisk.bijectors.log_space import log_product, matrix_weights, product, sigmoids, weights
 from mlrisk.bijectors.root_finding import implicit_inverse
 
 
@@ -30,7 +30,7 @@ class DenseLayer(NamedTuple):
     out_logits: Float[Array, "*batch K"]
     """zeta."""
     in_matrix: Float[Array, "K d"]
-    """U; what lies more than 60 under its row's largest counts as lying there."""
+    """U. A logit more than 30 below the largest of its row or vector (300 in float64) counts as lying there."""
     out_matrix: Float[Array, "e K"]
     """W, likewise."""
 
@@ -63,9 +63,7 @@ class DeepDenseSigmoidal(distrax.Bijector):
         self._layers = tuple(layers)
         self._batch = _require_layers(self._layers)
 
-    def forward_and_log_det(
-        self, x: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
+    def forward_and_log_det(self, x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
         """``y`` and ``log dy/dx``, each in the shape that x and the parameters broadcast to.
 
         Raises:
@@ -74,9 +72,7 @@ class DeepDenseSigmoidal(distrax.Bijector):
         layers, x = self._aligned("x", x)
         return evaluate(layers, x)
 
-    def inverse_and_log_det(
-        self, y: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
+    def inverse_and_log_det(self, y: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
         """``x`` and ``log dx/dy``, to a few ulp of y.
 
         Raises:
@@ -101,45 +97,65 @@ class DeepDenseSigmoidal(distrax.Bijector):
     def _aligned(self, name: str, value: Array) -> tuple[tuple[DenseLayer, ...], Array]:
         require_floating(name, value, self._layers[0].slopes.dtype)
         shape = require_broadcast(name, jnp.shape(value), "the parameters'", self._batch)
-        spread = [[jnp.broadcast_to(leaf, (*shape, leaf.shape[-1])) for leaf in layer[:4]] for layer in self._layers]
-        layers = tuple(DenseLayer(*s, *layer[4:]) for s, layer in zip(spread, self._layers, strict=True))
+        own = [[units_first(leaf, shape) for leaf in layer[:4]] for layer in self._layers]
+        layers = tuple(_weighted(DenseLayer(*o, *layer[4:])) for o, layer in zip(own, self._layers, strict=True))
         return layers, jnp.broadcast_to(value, shape)
 
 
+def _weighted(layer: DenseLayer) -> DenseLayer:
+    """Logits as weights: half of the range for the matrix, half for the vector that it is multiplied with."""
+    return layer._replace(
+        in_logits=weights(layer.in_logits, 0.5),
+        out_logits=weights(layer.out_logits, 0.5),
+        in_matrix=matrix_weights(layer.in_matrix, 0.5),
+        out_matrix=matrix_weights(layer.out_matrix, 0.5),
+    )
+
+
 def evaluate(layers: tuple[DenseLayer, ...], x: Array) -> tuple[Array, Array]:
-    """``(y, log y')`` for layers whose batch shape is that of x."""
-    values, log_slopes = x[..., None], jnp.zeros_like(x)[..., None]
+    """``(y, log y')`` for layers with weights in place of logits, and units as leading axes, (K, *x.shape)."""
+    values, log_slopes = x[None], None
     for layer in layers:
         values, log_slopes = _layer(layer, values, log_slopes)
-    return values[..., 0], log_slopes[..., 0]
+    assert log_slopes is not None
+    return values[0], log_slopes[0]
 
 
-def _layer(layer: DenseLayer, values: Array, log_slopes: Array) -> tuple[Array, Array]:
+def _layer(layer: DenseLayer, values: Array, log_slopes: Array | None) -> tuple[Array, Array]:
+    slopes, offsets, _, masses, _, matrix = layer
     values, log_slopes = _into_units(layer, values, log_slopes)
-    below, above = log_sigmoids(layer.slopes * values + layer.offsets)
-    left, right = layer.out_logits + below, layer.out_logits + above
-    slope = left + above + jnp.log(layer.slopes) + log_slopes
-    terms = jnp.stack([left, right, slope, layer.out_logits])
-    log_s, log_c, log_d, log_all = log_product(positive(layer.out_matrix), terms)
-    return log_s - log_c, log_d + log_all - log_s - log_c
+    parts = sigmoids(slopes * values + offsets)
+    below, above, normaliser = _products(matrix, masses * parts.below, masses * parts.above, masses)
+    log_s, log_c = jnp.log(below) + parts.log_below[None], jnp.log(above) + parts.log_above[None]
+    if log_slopes is None:
+        log_d = jnp.log(product(matrix, masses * slopes * parts.slope)) + parts.log_slope[None]
+    else:
+        # the slopes so far may differ by any factor: their logarithms join those of the sigmoids under one shift
+        log_slopes = log_slopes + parts.log_each
+        log_d = log_product(matrix, masses * slopes, log_slopes)
+    return log_s - log_c, log_d + jnp.log(normaliser) - log_s - log_c
 
 
-def _into_units(layer: DenseLayer, values: Array, log_slopes: Array) -> tuple[Array, Array]:
-    if layer.in_matrix.shape[-1] == 1:  # the only weight is one
-        shape = layer.slopes.shape
-        return jnp.broadcast_to(values, shape), jnp.broadcast_to(log_slopes, shape)
-    matrix, logits = positive(layer.in_matrix), layer.in_logits
-    log_d, log_all = log_product(matrix, jnp.stack([logits + log_slopes, logits]))
-    return mixed(matrix, logits, values), log_d - log_all
+def _into_units(layer: DenseLayer, values: Array, log_slopes: Array | None) -> tuple[Array, Array | None]:
+    if log_slopes is None:  # the first layer has one input, whose only weight is one
+        return jnp.broadcast_to(values, layer.slopes.shape), None
+    matrix, masses = layer.in_matrix, layer.in_logits
+    total, normaliser = _products(matrix, masses * values, masses)
+    return total / normaliser, log_product(matrix, masses, log_slopes) - jnp.log(normaliser)
+
+
+def _products(matrix: Array, *vectors: Array) -> list[Array]:
+    """Several products with one matrix as one."""
+    both = product(matrix, jnp.stack(vectors, axis=1))
+    return [both[:, i] for i in range(len(vectors))]
 
 
 def bracket(layers: tuple[DenseLayer, ...], y: Array) -> tuple[Array, Array]:
     """Ends between which the root lies: ``min_j`` and ``max_j`` of ``(end - b_j) / a_j``, layer by layer."""
     low = high = y
     for layer in reversed(layers):
-        lows = (low[..., None] - layer.offsets) / layer.slopes
-        highs = (high[..., None] - layer.offsets) / layer.slopes
-        low, high = lows.min(-1), highs.max(-1)
+        low = ((low[None] - layer.offsets) / layer.slopes).min(0)
+        high = ((high[None] - layer.offsets) / layer.slopes).max(0)
     return low, high
 
 
@@ -155,7 +171,9 @@ def _require_layers(layers: tuple[DenseLayer, ...]) -> tuple[int, ...]:
             value, place = getattr(layer, name), f"layers[{number}].{name}"
             require_floating(place, value, dtype)
             if not size or jnp.ndim(value) < 1 or jnp.shape(value)[-1] != size:
-                raise ValueError(f"{place}: shape {jnp.shape(value)} is not allowed; its last axis must be {size or '>= 1'}")
+                raise ValueError(
+                    f"{place}: shape {jnp.shape(value)} is not allowed; its last axis must be {size or '>= 1'}"
+                )
             if not name.endswith("matrix"):
                 batch = require_broadcast(place, jnp.shape(value)[:-1], "those before it", batch)
         width = _require_matrices(number, layer, units, last=number == len(layers) - 1)

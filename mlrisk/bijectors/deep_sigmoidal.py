@@ -8,16 +8,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk.bijectors.checks import require_broadcast, require_floating
-from mlrisk.bijectors.log_space import log_normalise, log_sigmoids, log_sum_exp
+from mlrisk.bijectors.log_space import sigmoids, weights
 from mlrisk.bijectors.root_finding import implicit_inverse
 
-Units = tuple[Float[Array, "*batch units"], Float[Array, "*batch units"], Float[Array, "*batch units"]]
+Units = tuple[Array, Array, Array]
+"""Slopes, offsets and weights (or logits)."""
 
 
 class DeepSigmoidal(distrax.Bijector):
     """An increasing map of the real line onto itself: ``y = logit(sum_j w_j sigmoid(a_j x + b_j))``.
 
-    ``w = softmax(logits)``; in log space ``y = S - C`` with ``S = log sum_j w_j sigmoid(p_j)`` and
+    ``w = softmax(logits)``; ``y = S - C`` with ``S = log sum_j w_j sigmoid(p_j)`` and
     ``C = log sum_j w_j sigmoid(-p_j)``, and
     ``log y' = log sum_j w_j a_j sigmoid(p_j) sigmoid(-p_j) - S - C``. Both tails are straight with slope
     ``min_j a_j``; ``y'`` never exceeds ``max_j a_j``. The inverse starts from the exact bracket
@@ -38,7 +39,8 @@ class DeepSigmoidal(distrax.Bijector):
 
     Differs:
         The original squeezes the mixture into ``[5e-7, 1 - 5e-7]``, which keeps ``|y| < 14.51``: values beyond had
-        no inverse, and densities did not integrate to one. Nothing is clipped here.
+        no inverse, and densities did not integrate to one. No value is clipped here; a logit more than 60 below the
+        largest (600 in float64) counts as lying there.
     """
 
     def __init__(
@@ -53,15 +55,15 @@ class DeepSigmoidal(distrax.Bijector):
             require_floating(name, value, jnp.result_type(slopes))
             if jnp.ndim(value) < 1 or jnp.shape(value)[-1] != jnp.shape(slopes)[-1] or not jnp.shape(value)[-1]:
                 shape = jnp.shape(value)
-                raise ValueError(f"{name}: shape {shape} is not allowed; slopes, offsets and logits end in K >= 1 units")
+                raise ValueError(
+                    f"{name}: shape {shape} is not allowed; slopes, offsets and logits end in K >= 1 units"
+                )
         require_positive("slopes", slopes)
         self._batch = require_broadcast("offsets", jnp.shape(offsets)[:-1], "slopes", jnp.shape(slopes)[:-1])
         self._batch = require_broadcast("logits", jnp.shape(logits)[:-1], "slopes and offsets", self._batch)
         self._slopes, self._offsets, self._logits = slopes, offsets, logits
 
-    def forward_and_log_det(
-        self, x: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
+    def forward_and_log_det(self, x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
         """``y`` and ``log dy/dx``, each in the shape that x and the parameters broadcast to.
 
         Raises:
@@ -70,9 +72,7 @@ class DeepSigmoidal(distrax.Bijector):
         units, x = self._aligned("x", x)
         return evaluate(units, x)
 
-    def inverse_and_log_det(
-        self, y: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
+    def inverse_and_log_det(self, y: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
         """``x`` and ``log dx/dy``, to a few ulp of y.
 
         Raises:
@@ -99,25 +99,30 @@ class DeepSigmoidal(distrax.Bijector):
     def _aligned(self, name: str, value: Array) -> tuple[Units, Array]:
         require_floating(name, value, self._slopes.dtype)
         shape = require_broadcast(name, jnp.shape(value), "the parameters'", self._batch)
-        units = tuple(jnp.broadcast_to(u, (*shape, u.shape[-1])) for u in self._units())
-        return (units[0], units[1], log_normalise(units[2])), jnp.broadcast_to(value, shape)
+        slopes, offsets, logits = (units_first(unit, shape) for unit in self._units())
+        return (slopes, offsets, weights(logits)), jnp.broadcast_to(value, shape)
+
+
+def units_first(values: Array, shape: tuple[int, ...]) -> Array:
+    """(*batch, K) broadcast to a batch shape, with the units as the leading axis."""
+    return jnp.moveaxis(jnp.broadcast_to(values, (*shape, values.shape[-1])), -1, 0)
 
 
 def evaluate(units: Units, x: Array) -> tuple[Array, Array]:
-    """``(y, log y')`` for slopes, offsets and normalised log-weights shaped (*x.shape, K)."""
-    slopes, offsets, log_weights = units
-    below, above = log_sigmoids(slopes * x[..., None] + offsets)
-    left, right = log_weights + below, log_weights + above
-    log_s, log_c = log_sum_exp(left), log_sum_exp(right)
-    slope = log_sum_exp(left + above + jnp.log(slopes))
-    return log_s - log_c, slope - log_s - log_c
+    """``(y, log y')`` for slopes, offsets and unnormalised weights shaped (K, *x.shape)."""
+    slopes, offsets, masses = units
+    parts = sigmoids(slopes * x[None] + offsets)
+    log_s = jnp.log((masses * parts.below).sum(0)) + parts.log_below
+    log_c = jnp.log((masses * parts.above).sum(0)) + parts.log_above
+    log_d = jnp.log((masses * slopes * parts.slope).sum(0)) + parts.log_slope
+    return log_s - log_c, log_d + jnp.log(masses.sum(0)) - log_s - log_c
 
 
 def bracket(units: Units, y: Array) -> tuple[Array, Array]:
     """``min_j`` and ``max_j`` of ``(y - b_j) / a_j``, between which the root lies."""
     slopes, offsets, _ = units
-    ends = (y[..., None] - offsets) / slopes
-    return ends.min(-1), ends.max(-1)
+    ends = (y[None] - offsets) / slopes
+    return ends.min(0), ends.max(0)
 
 
 def require_positive(name: str, value: Any) -> None:

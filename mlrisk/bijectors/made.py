@@ -39,7 +39,7 @@ class Masked(NamedTuple):
 
     def mask(self) -> Array:
         """Which weights exist: an output of degree d sees inputs of degree at most d."""
-        return jnp.asarray(self.inputs)[:, None] <= jnp.repeat(jnp.asarray(self.outputs), self.repeats)[None, :]
+        return jnp.asarray(self.inputs)[:, None] <= jnp.tile(jnp.asarray(self.outputs), self.repeats)[None, :]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ class MADE:
         require_count("context_size", self.context_size, least=0)
         require_choice("activation", self.activation, tuple(ACTIVATIONS))
         if not isinstance(self.hidden_sizes, tuple) or not self.hidden_sizes:
-            raise ValueError(f"hidden_sizes: {self.hidden_sizes!r} is not allowed; it must be a tuple of at least one size")
+            raise ValueError(
+                f"hidden_sizes: {self.hidden_sizes!r} is not allowed; it must be a tuple of at least one size"
+            )
         for number, size in enumerate(self.hidden_sizes):
             require_count(f"hidden_sizes[{number}]", size)
         if self.residual and len(set(self.hidden_sizes)) > 1:
@@ -144,11 +146,23 @@ class MADE:
         Raises:
             ValueError: x or the context has another size, or the wrong dtype.
         """
-        return self.trace(params, x, context)[0]
+        self.require(params, x, context)
+        shape = x.shape[:-1] if context is None else jnp.broadcast_shapes(x.shape[:-1], context.shape[:-1])
+        columns = None if context is None else _columns(context, shape)
+        numbers, _ = self.trace(params, _columns(x, shape), columns)
+        return jnp.moveaxis(numbers, 0, 1).reshape(*shape, self.event_size, self.num_params)
 
     def trace(self, params: Params, x: Array, context: Array | None) -> tuple[Array, list[Array]]:
-        """`apply`, and what went into each activation, in the order of application."""
-        self.require(params, x, context)
+        """The numbers of every variable for a batch in columns, and what went into each activation.
+
+        Args:
+            params: from `init`.
+            x: (D, n), one column an example: sums over units then run along whole rows, as CPUs like it.
+            context: (C, n), or None.
+
+        Returns:
+            Numbers (D, n, P), and arrays (units, n) in the order of application.
+        """
         activation, traced, first, *inner, last = ACTIVATIONS[self.activation], [], *self._affine(params, context)
 
         def active(values: Array) -> Array:
@@ -162,25 +176,29 @@ class MADE:
         else:
             for layer in inner:
                 hidden = layer(active(hidden))
-        out = last(active(hidden))
-        return out.reshape(*out.shape[:-1], self.event_size, self.num_params), traced
+        numbers = last(active(hidden)).reshape(self.num_params, self.event_size, x.shape[-1])
+        return jnp.moveaxis(numbers, 0, -1), traced
 
     def _affine(self, params: Params, context: Array | None) -> list[Callable[[Array], Array]]:
         def one(masked: Masked, own: dict[str, Array]) -> Callable[[Array], Array]:
             kernel = jnp.where(masked.mask(), own["kernel"], 0)
             scale, shift = self.modulation(own, context)
-            if scale is None:
-                return lambda x: x @ kernel + _lifted(shift, x.ndim)
-            return lambda x: scale * (x @ kernel) + shift
+
+            def apply(x: Array) -> Array:
+                values = kernel.T @ x
+                values = values if scale is None else scale * values
+                return values + jnp.broadcast_to(shift, values.shape)
+
+            return apply
 
         return [one(masked, own) for masked, own in zip(self.maps(), params, strict=True)]
 
     def modulation(self, own: dict[str, Array], context: Array | None) -> tuple[Array | None, Array]:
-        """What multiplies a map's product (None for one), and what is added to it."""
-        bias = own["bias"]
+        """What multiplies a map's product (None for one), and what is added: (units, n) or (units, 1)."""
+        bias = own["bias"][:, None]
         if context is None:
             return None, bias
-        return 1 + context @ own["scale"], context @ own["shift"] + _lifted(bias, context.ndim)
+        return 1 + own["scale"].T @ context, own["shift"].T @ context + bias
 
     def require(self, params: Params, x: Array, context: Array | None, name: str = "x") -> None:
         """Refuses variables and contexts that do not fit.
@@ -199,5 +217,6 @@ class MADE:
             require_event("context", context, self.context_size)
 
 
-def _lifted(bias: Array, ndim: int) -> Array:
-    return bias.reshape((1,) * (ndim - 1) + bias.shape)
+def _columns(values: Array, shape: tuple[int, ...]) -> Array:
+    """(*batch, m) broadcast to a batch shape, as (m, n)."""
+    return jnp.broadcast_to(values, (*shape, values.shape[-1])).reshape(-1, values.shape[-1]).T

@@ -37,10 +37,14 @@ class Mixing(distrax.Bijector):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True, is_constant_log_det=True)
         matrix, bias = params["matrix"], params["bias"]
         if jnp.ndim(matrix) != 2 or matrix.shape != 2 * bias.shape:
-            raise ValueError(f"matrix: shape {matrix.shape} is not allowed; it must be square and fit bias {bias.shape}")
+            raise ValueError(
+                f"matrix: shape {matrix.shape} is not allowed; it must be square and fit bias {bias.shape}"
+            )
         self._matrix, self._bias = matrix, bias
 
-    def forward_and_log_det(self, x: Float[Array, "*batch D"]) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
+    def forward_and_log_det(
+        self, x: Float[Array, "*batch D"]
+    ) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
         """``y`` and ``log|det L U|``.
 
         Raises:
@@ -50,7 +54,9 @@ class Mixing(distrax.Bijector):
         lower, upper = self._triangles()
         return (x @ upper.T) @ lower.T + self._bias_for(x), self._log_det(x)
 
-    def inverse_and_log_det(self, y: Float[Array, "*batch D"]) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
+    def inverse_and_log_det(
+        self, y: Float[Array, "*batch D"]
+    ) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
         """``x`` and ``-log|det L U|``.
 
         Raises:

@@ -51,9 +51,7 @@ def cut(degrees: Int[np.ndarray, " units"], event_size: int) -> Cut:
     return Cut(index, start, len(degrees))
 
 
-def sweep(
-    conditioner: MADE, params: Params, context: Array | None, inputs: PyTree, solve: Solve, rows: int
-) -> Array:
+def sweep(conditioner: MADE, params: Params, context: Array | None, inputs: PyTree, solve: Solve, rows: int) -> Array:
     """Solves for the variables one after another: ``x_t = solve(c_t(x_0, ..., x_{t-1}), inputs_t)``.
 
     Step t computes the hidden units that see exactly t variables, from the buffers of what is known, then the
@@ -62,7 +60,7 @@ def sweep(
     Args:
         conditioner: the masked network.
         params: its parameters.
-        context: (n, C), or None.
+        context: (C, n), or None.
         inputs: leaves with leading axis D: what ``solve`` is given at each step.
         solve: gives the value of a variable.
         rows: n.
@@ -84,8 +82,8 @@ def linear_sweep(
     Args:
         conditioner: the masked network.
         params: its parameters.
-        context: (n, C), or None.
-        slopes: derivatives of the activations there, (n, units) each, in the order of application.
+        context: (C, n), or None.
+        slopes: derivatives of the activations there, (units, n) each, in the order of application.
         inputs: leaves with leading axis D.
         solve: gives the tangent of a variable; linear.
         rows: n.
@@ -96,7 +94,7 @@ def linear_sweep(
     blocks = [block._replace(shift=None) for block in _blocks(conditioner, params, context)]
     cuts = _hidden_cuts(conditioner)
     active = [lambda z, slope: slope * z] * len(slopes)
-    own = [_rows(slope.T, where) for slope, where in zip(slopes, cuts, strict=True)]
+    own = [_rows(slope, where) for slope, where in zip(slopes, cuts, strict=True)]
     return _scan(conditioner, blocks, active, own, inputs, solve, rows)
 
 
@@ -135,17 +133,16 @@ def _block(
     kernel = jnp.where(masked.mask(), own["kernel"], 0).T
     kernel = jnp.pad(kernel, ((0, 0), (0, width - kernel.shape[1])))
     scale, shift = conditioner.modulation(own, context)
-    shift = shift[:, None] if shift.ndim == 1 else shift.T
-    scale = None if scale is None else _rows(scale.T, where, masked.repeats)
+    scale = None if scale is None else _rows(scale, where, masked.repeats)
     return Block(_rows(kernel, where, masked.repeats), scale, _rows(shift, where, masked.repeats))
 
 
 def _rows(values: Array, where: Cut, repeats: int = 1) -> Array:
-    """The rows of a layer by degree: (units * repeats, m) to (D, B * repeats, m), zeros where padded."""
-    units = values.reshape(where.size, repeats, values.shape[-1])
-    padded = jnp.concatenate([units, jnp.zeros_like(units[:1])])
-    picked = padded[where.index]
-    return picked.reshape(len(where.index), where.width * repeats, values.shape[-1])
+    """The rows of a layer by degree: (repeats * units, m) to (D, repeats * B, m), zeros where padded."""
+    units = values.reshape(repeats, where.size, values.shape[-1])
+    padded = jnp.concatenate([units, jnp.zeros_like(units[:, :1])], axis=1)
+    picked = jnp.moveaxis(padded[:, where.index], 1, 0)
+    return picked.reshape(len(where.index), repeats * where.width, values.shape[-1])
 
 
 def _scan(

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import distrax
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from mlrisk.bijectors.checks import require_choice, require_count
 from mlrisk.bijectors.deep_dense_sigmoidal import DeepDenseSigmoidal, DenseLayer
 from mlrisk.bijectors.deep_sigmoidal import DeepSigmoidal
+from mlrisk.bijectors.log_space import softplus
 from mlrisk.types import RandomKey
 
 ONE = math.log(math.e - 1)
@@ -19,6 +20,7 @@ ONE = math.log(math.e - 1)
 LEAST_SLOPE = 1e-6
 
 
+@runtime_checkable
 class Transformer(Protocol):
     """A family of elementwise bijectors, static and hashable; its parameters come from elsewhere.
 
@@ -75,7 +77,7 @@ class Affine(_Unshared):
     def bijector(self, shared: PyTree, raw: Float[Array, "*shape P"]) -> distrax.Bijector:
         """A distrax ``ScalarAffine``."""
         del shared
-        scale = jax.nn.softplus(raw[..., 1] + math.log(math.expm1(1 - 1e-3))) + 1e-3
+        scale = softplus(raw[..., 1] + math.log(math.expm1(1 - 1e-3))) + 1e-3
         return distrax.ScalarAffine(shift=raw[..., 0], scale=scale)
 
 
@@ -227,4 +229,4 @@ def make_transformer(kind: Any, units: int, depth: int | None) -> Transformer:
 
 
 def _slope(raw: Array) -> Array:
-    return jax.nn.softplus(raw + ONE) + LEAST_SLOPE
+    return softplus(raw + ONE) + LEAST_SLOPE
