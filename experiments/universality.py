@@ -43,7 +43,7 @@ class Config:
     optimizer: OptimizerConfig = setting(OptimizerConfig(name="adam", learning_rate=0.03))
     points: int = setting(256, "points at which a fit is compared with its target", at_least=10)
     num_steps: int = setting(4000, "steps of each fit; the rate falls along a cosine", at_least=1)
-    seeds: int = setting(10, "fits of each target with each number of sigmoids", at_least=2)
+    seeds: int = setting(20, "fits of each target with each number of sigmoids", at_least=2)
     seed: int = setting(0, "root of all random numbers", at_least=0)
     lanes: int | None = setting(None, "lanes abreast on a device (default: chosen)", at_least=1, identity=False)
 
@@ -80,7 +80,7 @@ def make_data(config: Config, key: RandomKey) -> Data:
 
 # 3. Model -------------------------------------------------------------------------------------------------------
 def make_model(config: Config) -> Model:
-    """``S(x) = sigmoid(DSF(x)) = sum_j w_j sigmoid(a_j (x - c_j))``, with as many of its sigmoids as hyper says."""
+    """``S(x) = sigmoid(DSF(x)) = sum_j w_j sigmoid(a_j (x - c_j))``, and the same with its first ones only."""
     most = max(config.units)
 
     def init(key: RandomKey) -> Params:
@@ -91,22 +91,22 @@ def make_model(config: Config) -> Model:
             "logits": 0.1 * jax.random.normal(logits, (most,)),
         }
 
-    def apply(params: Params, inputs: Any) -> Float[Array, " n"]:
-        x, hyper = inputs
-        slopes = jnp.exp(params["log_slopes"])
-        logits = jnp.where(jnp.arange(most) < hyper.units, params["logits"], -1e4)
-        return jax.nn.sigmoid(DeepSigmoidal(slopes, -slopes * params["centres"], logits).forward(x))
+    return Model(init, lambda params, x: _map(params, x, most))
 
-    return Model(init, apply)
+
+def _map(params: Params, x: Float[Array, " n"], units: Int[Array, ""] | int) -> Float[Array, " n"]:
+    slopes = jnp.exp(params["log_slopes"])
+    logits = jnp.where(jnp.arange(len(slopes)) < units, params["logits"], -1e4)
+    return jax.nn.sigmoid(DeepSigmoidal(slopes, -slopes * params["centres"], logits).forward(x))
 
 
 # 4. Objective ---------------------------------------------------------------------------------------------------
-def make_objective(data: Data, model: Model) -> Objective:
+def make_objective(data: Data) -> Objective:
     """The 8-norm of the error on the coarse grid, ``(mean |S - S*|^8)^(1/8)``: a smooth stand-in for the supremum."""
 
     def objective(params: Params, batch: None, hyper: Hyper, key: RandomKey) -> tuple[Scalar, Metrics]:
         del batch, key
-        error = model.apply(params, (data.x, hyper)) - data.y[hyper.target]
+        error = _map(params, data.x, hyper.units) - data.y[hyper.target]
         top = jax.lax.stop_gradient(jnp.abs(error).max())  # keeps the powers away from underflow
         loss = top * jnp.mean((error / top) ** POWER) ** (1 / POWER)
         return loss, {"loss": loss}
@@ -126,11 +126,11 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
 
     def judge(state: Any, key: RandomKey, hyper: Hyper) -> Metrics:
         del key
-        fitted = model.apply(state.params, (data.dense_x, hyper))
+        fitted = _map(state.params, data.dense_x, hyper.units)
         return {"sup": jnp.abs(fitted - data.dense_y[hyper.target]).max(), "curve": fitted}
 
     train = make_train(
-        model, make_objective(data, model), optimizer, lambda key, step: None, {"fit": judge},
+        model, make_objective(data), optimizer, lambda key, step: None, {"fit": judge},
         num_steps=config.num_steps, keep_state=False,
     )  # fmt: skip
     pairs = [(target, units) for target in TARGETS for units in config.units]
