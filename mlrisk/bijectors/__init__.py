@@ -15,7 +15,7 @@ from mlrisk.bijectors.made import MADE
 from mlrisk.bijectors.mixing import Mixing, init_mixing
 from mlrisk.bijectors.permutation import Permutation
 from mlrisk.bijectors.root_finding import find_root, implicit_inverse
-from mlrisk.bijectors.transformers import Affine, DenseSigmoidal, Sigmoidal, Spline, Transformer
+from mlrisk.bijectors.transformers import Affine, DenseSigmoidal, Projected, Sigmoidal, Spline, Transformer
 
 __all__ = [
     "MADE",
@@ -28,6 +28,7 @@ __all__ = [
     "DenseSigmoidal",
     "Flow",
     "Permutation",
+    "Projected",
     "Sigmoidal",
     "Spline",
     "Transformer",

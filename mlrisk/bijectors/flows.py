@@ -14,7 +14,7 @@ from mlrisk.bijectors.checks import require_choice, require_count, require_event
 from mlrisk.bijectors.coupling import Coupling, init_coupling
 from mlrisk.bijectors.made import MADE
 from mlrisk.bijectors.mixing import Mixing, init_mixing
-from mlrisk.bijectors.transformers import Transformer, make_transformer
+from mlrisk.bijectors.transformers import Projected, Transformer, make_transformer
 from mlrisk.types import Params, RandomKey
 
 Parallel = Literal["forward", "inverse"]
@@ -46,6 +46,7 @@ def neural_autoregressive_flow(
     hidden_sizes: tuple[int, ...] = (64, 64),
     units: int = 16,
     depth: int | None = None,
+    features: int | None = None,
     context_size: int = 0,
     parallel: Parallel = "inverse",
     order: Order = "flip",
@@ -64,6 +65,8 @@ def neural_autoregressive_flow(
         hidden_sizes: hidden layers of each layer's masked conditioner (blocks, where residual).
         units: sigmoids of each map (bins of a spline).
         depth: composed maps of "dsf" (1), layers of "ddsf" (2).
+        features: numbers that the conditioner gives for each variable, from which a linear map shared by all
+            variables makes those of the transformer (`Projected`); None: the conditioner gives them itself.
         context_size: length of the context given to ``Flow.bijector``; 0 for none.
         parallel: "inverse": log_prob in one pass (density estimation); "forward": sampling in one pass (variational
             inference). The other direction solves for one variable after another.
@@ -86,6 +89,8 @@ def neural_autoregressive_flow(
     """
     require_count("event_size", event_size)
     made = make_transformer(transformer, units, depth)
+    if features is not None:
+        made = Projected(made, require_count("features", features))
     conditioner = MADE(event_size, made.num_params, hidden_sizes, context_size, residual, activation)
 
     def layer(order: tuple[int, ...]) -> _Layer:

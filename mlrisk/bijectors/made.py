@@ -21,6 +21,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 SMALL = 1e-2
 """The scale of kernels that should start near zero: the output's, and the second of each residual block."""
+STRIPS = 4
+WIDE = 256
+"""Kernels with at least so many rows and columns are cut into strips."""
 
 
 class Masked(NamedTuple):
@@ -36,6 +39,23 @@ class Masked(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Of the kernel."""
         return len(self.inputs), len(self.outputs) * self.repeats
+
+    def transposed_product(self, kernel: Array, x: Array) -> Array:
+        """``(mask W)^T x`` for a batch in columns.
+
+        Degrees ascend, so the mask is a block triangle: large kernels are cut into strips of columns, each with the
+        rows above its last degree only, which leaves out three eighths of the work.
+        """
+        strips = STRIPS if min(len(self.inputs), self.shape[1]) >= WIDE else 1
+        bounds = np.linspace(0, len(self.outputs), min(strips, len(self.outputs)) + 1).astype(int)
+        masked = jnp.where(self.mask(), kernel, 0).reshape(len(self.inputs), self.repeats, len(self.outputs))
+        parts = []
+        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            rows = int(np.searchsorted(self.inputs, self.outputs[last - 1], side="right"))
+            strip = masked[:rows, :, first:last].reshape(rows, -1)
+            parts.append((strip.T @ x[:rows]).reshape(self.repeats, last - first, x.shape[-1]))
+        joined = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
+        return joined.reshape(self.shape[1], x.shape[-1])
 
     def mask(self) -> Array:
         """Which weights exist: an output of degree d sees inputs of degree at most d."""
@@ -181,11 +201,10 @@ class MADE:
 
     def _affine(self, params: Params, context: Array | None) -> list[Callable[[Array], Array]]:
         def one(masked: Masked, own: dict[str, Array]) -> Callable[[Array], Array]:
-            kernel = jnp.where(masked.mask(), own["kernel"], 0)
             scale, shift = self.modulation(own, context)
 
             def apply(x: Array) -> Array:
-                values = kernel.T @ x
+                values = masked.transposed_product(own["kernel"], x)
                 values = values if scale is None else scale * values
                 return values + jnp.broadcast_to(shift, values.shape)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from mlrisk.bijectors.checks import require_choice, require_count
 from mlrisk.bijectors.deep_dense_sigmoidal import DeepDenseSigmoidal, DenseLayer
 from mlrisk.bijectors.deep_sigmoidal import DeepSigmoidal
-from mlrisk.bijectors.log_space import softplus
+from mlrisk.bijectors.log_space import product, softplus
 from mlrisk.types import RandomKey
 
 ONE = math.log(math.e - 1)
@@ -206,6 +206,46 @@ class DenseSigmoidal:
     def _widths(self) -> list[tuple[int, int]]:
         inner = [self.units] * (self.depth - 1)
         return list(zip([1, *inner], [*inner, 1], strict=True))
+
+
+@dataclass(frozen=True)
+class Projected:
+    """A transformer whose numbers are a linear map, shared by all variables, of fewer features for each.
+
+    The conditioner then ends in ``features`` numbers a variable, not ``inner.num_params``: for wide conditioners
+    and many units, its last layer is most of the work.
+
+    Source:
+        Huang et al. 2018, appendix: the 1 x 1 convolution after cMADE.
+    """
+
+    inner: Transformer
+    features: int
+
+    @property
+    def num_params(self) -> int:
+        """Features of a variable."""
+        return self.features
+
+    def init(self, key: RandomKey, dtype: Any) -> PyTree:
+        """The linear map, near zero, with the inner transformer's start as its bias; and what that one shares."""
+        own, kernel, bias = jax.random.split(key, 3)
+        shape = (self.features, self.inner.num_params)
+        return {
+            "kernel": 0.1 * jax.random.normal(kernel, shape, dtype) / self.features**0.5,
+            "bias": self.inner.start(bias, 1, dtype)[0],
+            "inner": self.inner.init(own, dtype),
+        }
+
+    def start(self, key: RandomKey, event_size: int, dtype: Any) -> Float[Array, "D P"]:
+        """Independent normal features, so that variables differ."""
+        return jax.random.normal(key, (event_size, self.features), dtype)
+
+    def bijector(self, shared: PyTree, raw: Float[Array, "*shape P"]) -> distrax.Bijector:
+        """The inner bijector of the mapped features."""
+        numbers = product(shared["kernel"].T, jnp.moveaxis(raw, -1, 0))
+        numbers += jnp.expand_dims(shared["bias"], tuple(range(1, numbers.ndim)))
+        return self.inner.bijector(shared["inner"], jnp.moveaxis(numbers, 0, -1))
 
 
 def make_transformer(kind: Any, units: int, depth: int | None) -> Transformer:
