@@ -27,6 +27,7 @@ __all__ = [
     "DenseLayer",
     "DenseSigmoidal",
     "Flow",
+    "Mixing",
     "Permutation",
     "Projected",
     "Sigmoidal",
@@ -40,6 +41,5 @@ __all__ = [
     "init_params",
     "inverse_autoregressive_flow",
     "masked_autoregressive_flow",
-    "Mixing",
     "neural_autoregressive_flow",
 ]

@@ -131,7 +131,7 @@ def permuted(values: Array, order: tuple[int, ...]) -> Array:
     return values[..., np.asarray(order)]
 
 
-def _forward(static: Static, params: Params, context: Array | None, x: Array) -> tuple[Array, Array]:
+def _forward(static: Static, params: Params, context: Array | None, x: Array) -> Any:
     conditioner, transformer = static
     raw, _ = conditioner.trace(params["conditioner"], x, context)
     return transformer.bijector(params["shared"], raw).forward_and_log_det(x)
@@ -141,7 +141,7 @@ def _forward(static: Static, params: Params, context: Array | None, x: Array) ->
 def _inverse(static: Static, params: Params, context: Array | None, y: Array) -> Array:
     conditioner, transformer = static
 
-    def solve(raw: Array, target: Array) -> Array:
+    def solve(raw: Array, target: Array) -> Any:
         return transformer.bijector(params["shared"], raw).inverse(target)
 
     return sweep(conditioner, params["conditioner"], context, y, solve, y.shape[-1])
@@ -159,8 +159,9 @@ def _solve_jacobian(static: Static, params: Params, context: Array | None, x: Ar
     """``J^{-1} r`` at known x, linear in r: ``dx_t = (r_t - dtau/dc_t dc_t) / (dtau/dx_t)``."""
     conditioner, transformer = static
     raw, traced = conditioner.trace(params["conditioner"], x, context)
-    (_, slopes), pull = jax.vjp(lambda c: transformer.bijector(params["shared"], c).forward_and_log_det(x), raw)
-    (sensitivity,) = pull((jnp.ones_like(x), jnp.zeros_like(x)))
+    maps: Any = lambda c: transformer.bijector(params["shared"], c).forward_and_log_det(x)  # noqa: E731
+    _, pull, slopes = jax.vjp(maps, raw, has_aux=True)
+    (sensitivity,) = pull(jnp.ones_like(x))
 
     def solve(raw_dot: Array, given: tuple[Array, Array, Array]) -> Array:
         r, by_params, by_x = given

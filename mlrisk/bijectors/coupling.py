@@ -96,7 +96,7 @@ class Coupling(distrax.Bijector):
         # its numbers hold those of each moving variable
         return raw.reshape(*move.shape, -1)
 
-    def _joined(self, stay: Array, moved: Array) -> Array:
+    def _joined(self, stay: Array, moved: Any) -> Array:
         back = tuple(sorted(range(len(self._order)), key=self._order.__getitem__))
         return permuted(jnp.concatenate([stay, moved], axis=-1), back)
 

@@ -97,16 +97,16 @@ class DeepDenseSigmoidal(distrax.Bijector):
     def _aligned(self, name: str, value: Array) -> tuple[tuple[DenseLayer, ...], Array]:
         require_floating(name, value, self._layers[0].slopes.dtype)
         shape = require_broadcast(name, jnp.shape(value), "the parameters'", self._batch)
-        own = [[units_first(leaf, shape) for leaf in layer[:4]] for layer in self._layers]
-        layers = tuple(_weighted(DenseLayer(*o, *layer[4:])) for o, layer in zip(own, self._layers, strict=True))
-        return layers, jnp.broadcast_to(value, shape)
+        return tuple(_weighted(layer, shape) for layer in self._layers), jnp.broadcast_to(value, shape)
 
 
-def _weighted(layer: DenseLayer) -> DenseLayer:
-    """Logits as weights: half of the range for the matrix, half for the vector that it is multiplied with."""
-    return layer._replace(
-        in_logits=weights(layer.in_logits, 0.5),
-        out_logits=weights(layer.out_logits, 0.5),
+def _weighted(layer: DenseLayer, shape: tuple[int, ...]) -> DenseLayer:
+    """Units first, and weights for logits: half of their range for the matrix, half for the vector beside it."""
+    return DenseLayer(
+        slopes=units_first(layer.slopes, shape),
+        offsets=units_first(layer.offsets, shape),
+        in_logits=weights(units_first(layer.in_logits, shape), 0.5),
+        out_logits=weights(units_first(layer.out_logits, shape), 0.5),
         in_matrix=matrix_weights(layer.in_matrix, 0.5),
         out_matrix=matrix_weights(layer.out_matrix, 0.5),
     )

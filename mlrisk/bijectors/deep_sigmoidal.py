@@ -131,5 +131,9 @@ def require_positive(name: str, value: Any) -> None:
     Raises:
         ValueError: one of them is zero, negative or NaN.
     """
-    if not isinstance(value, jax.core.Tracer) and not bool((value > 0).all()):
+    try:
+        wrong = not bool((value > 0).all())
+    except jax.errors.TracerBoolConversionError:
+        return
+    if wrong:
         raise ValueError(f"{name}: {jnp.min(value)} is not allowed; all must be positive")

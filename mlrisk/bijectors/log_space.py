@@ -21,18 +21,18 @@ Weights this small still have exact products with everything else; what is lost 
 class Sigmoids(NamedTuple):
     """``sigmoid(p)``, ``sigmoid(-p)`` and their product for K units, each divided by the exponential of a shift."""
 
-    below: Float[Array, "K *batch"]
-    above: Float[Array, "K *batch"]
-    slope: Float[Array, "K *batch"]
+    below: Float[Array, "K ..."]
+    above: Float[Array, "K ..."]
+    slope: Float[Array, "K ..."]
     log_below: Float[Array, "*batch"]
     """The shift of ``below``: 0 unless all units are far in their lower tail."""
     log_above: Float[Array, "*batch"]
     log_slope: Float[Array, "*batch"]
-    log_each: Float[Array, "K *batch"]
+    log_each: Float[Array, "K ..."]
     """The logarithm of each slope itself, which has no shift."""
 
 
-def sigmoids(p: Float[Array, "K *batch"]) -> Sigmoids:
+def sigmoids(p: Float[Array, "K ..."]) -> Sigmoids:
     """Both tails and the slope of K sigmoids, from one exponential each, without underflow of the sums over units.
 
     With ``q = min_j |p_j|``, ``u = exp(q - |p|)`` and ``t = u exp(-q)``: ``sigmoid(|p|) = 1 / (1 + t)``,
@@ -71,7 +71,7 @@ def _choose(which: Bool[Array, "*batch"], yes: Array, no: Array) -> Array:
     return jnp.where(which[None], yes, no)
 
 
-def weights(logits: Float[Array, "K *batch"], share: float = 1.0) -> Float[Array, "K *batch"]:
+def weights(logits: Float[Array, "K ..."], share: float = 1.0) -> Float[Array, "K ..."]:
     """``exp(l - max l)`` along the first axis: a softmax up to its normaliser, in ``[exp(-60), 1]``.
 
     Args:
@@ -90,9 +90,7 @@ def matrix_weights(logits: Float[Array, "rows columns"], share: float = 1.0) -> 
     return weights(logits.T, share).T
 
 
-def product(
-    matrix: Float[Array, "rows columns"], values: Float[Array, "columns *batch"]
-) -> Float[Array, "rows *batch"]:
+def product(matrix: Float[Array, "rows columns"], values: Float[Array, "columns ..."]) -> Float[Array, "rows ..."]:
     """``M v`` for vectors along the first axis, at the full precision of the dtype on every device."""
     flat = values.reshape(values.shape[0], -1)
     return jnp.matmul(matrix, flat, precision=lax.Precision.HIGHEST).reshape(matrix.shape[0], *values.shape[1:])
@@ -100,9 +98,9 @@ def product(
 
 def log_product(
     matrix: Float[Array, "rows columns"],
-    factor: Float[Array, "columns *batch"],
-    log_values: Float[Array, "columns *batch"],
-) -> Float[Array, "rows *batch"]:
+    factor: Float[Array, "columns ..."],
+    log_values: Float[Array, "columns ..."],
+) -> Float[Array, "rows ..."]:
     """``log(M (f exp(v)))`` where v may have any spread: one matrix product about the largest v.
 
     Args:

@@ -52,7 +52,7 @@ class Masked(NamedTuple):
         parts = []
         for first, last in zip(bounds[:-1], bounds[1:], strict=True):
             rows = int(np.searchsorted(self.inputs, self.outputs[last - 1], side="right"))
-            strip = masked[:rows, :, first:last].reshape(rows, -1)
+            strip = masked[:rows, :, first:last].reshape(rows, self.repeats * (last - first))
             parts.append((strip.T @ x[:rows]).reshape(self.repeats, last - first, x.shape[-1]))
         joined = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
         return joined.reshape(self.shape[1], x.shape[-1])

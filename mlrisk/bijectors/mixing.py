@@ -1,4 +1,4 @@
-"""A learnt linear map between flow layers, as a product of triangular matrices: every variable mixes into every other."""
+"""A learnt linear map between flow layers, a product of triangular matrices: every variable mixes into every other."""
 
 from typing import Any
 

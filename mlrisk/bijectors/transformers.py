@@ -110,11 +110,11 @@ class _Lenient(distrax.Bijector):
         super().__init__(event_ndims_in=0)
         self._inner = inner
 
-    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(self, x: Array) -> Any:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return self._inner.forward_and_log_det(x)
 
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(self, y: Array) -> Any:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return self._inner.inverse_and_log_det(y)
 
