@@ -141,6 +141,8 @@ def test_the_posterior_is_a_density_for_each_picture(flow):
     again = jax.jit(lambda p, z: vae.posterior(p, images).log_prob(z))(params, latents)
     np.testing.assert_allclose(log_q, again, rtol=1e-4)
     assert jax.eval_shape(vae.decode, params, latents).shape == images.shape
+    likelihood = jax.jit(lambda p, z: vae.at(p)[1](z, jnp.round(images)))(params, latents)
+    assert likelihood.shape == (5,)
     assert set(params) == {"encoder", "head", "decoder"} | ({"flow"} if flow else set())
 
 

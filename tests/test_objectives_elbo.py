@@ -15,9 +15,11 @@ from mlrisk.objectives import (
     importance_weighted_bounds,
     importance_weighted_log_likelihood,
     kl_annealing,
+    negative_elbo,
     penalised_kl,
     standard_normal_log_density,
 )
+from mlrisk.types import Examples
 
 NOISE = 0.5
 WEIGHTS = np.array([[1.0, -0.5, 0.3], [0.2, 0.8, -1.0]], np.float32)
@@ -198,3 +200,16 @@ def test_free_bits_have_no_gradient_below_and_the_weight_above():
 def test_mistakes_get_one_line(mistake):
     with pytest.raises(BadInput, match=r"^\w+: [^\n]*$"):
         mistake()
+
+
+def test_the_objective_is_the_mean_of_what_each_example_pays():
+    def at(params):
+        return lambda inputs: wrong_posterior(), lambda latents, inputs: params * log_likelihood(latents)
+
+    batch, key = Examples(jnp.asarray(DATA), jnp.zeros(4, jnp.int32)), jax.random.key(5)
+    terms = elbo_terms(lambda latents: 2.0 * log_likelihood(latents), wrong_posterior(), key)
+    loss, metrics = negative_elbo(at, 0.1)(jnp.float32(2), batch, jnp.float32(0.3), key)
+    np.testing.assert_allclose(loss, np.mean(np.maximum(0.3 * terms.kl, 0.1) - terms.log_likelihood), rtol=1e-5)
+    np.testing.assert_allclose(metrics["elbo"], terms.elbo.mean(), rtol=1e-5)
+    whole, _ = negative_elbo(at)(jnp.float32(2), batch, None, key)
+    np.testing.assert_allclose(whole, -metrics["elbo"], rtol=1e-5)

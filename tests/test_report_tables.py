@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrisk.errors import StorageError
-from mlrisk.report import read_table, to_rows, write_table
+from mlrisk.errors import BadInput, StorageError
+from mlrisk.report import find_row, read_table, to_rows, write_table
 from mlrisk.report.formats import NONE
 from mlrisk.report.tables import caption_of
 
@@ -81,3 +81,12 @@ def test_shows_the_beginning_and_says_what_is_left_out(rows, columns, most_rows,
     assert all(len(row) == len(view.columns) == min(columns, most_columns) for row in view.rows)
     assert (f"of {rows:,} rows" in view.left_out) == (rows > most_rows)
     assert (f"of {columns:,} columns" in view.left_out) == (columns > most_columns)
+
+
+def test_finds_the_first_row_with_the_wanted_values():
+    table = pa.table({"name": ["a", "b", "b"], "value": [1.0, None, 3.0]})
+    found = find_row(table, name="b")
+    assert found["name"] == "b"
+    assert found["value"] != found["value"]
+    with pytest.raises(BadInput, match=r"^table: no row has name 'c'$"):
+        find_row(table, name="c")

@@ -3,6 +3,7 @@
 Not imported by `mlrisk.models`: distrax takes seconds to load.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,18 +11,19 @@ from typing import Any, NamedTuple
 import distrax
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk import prng
 from mlrisk.bijectors import Flow
 from mlrisk.models.linen import from_linen
 from mlrisk.models.residual import Activation, ResidualDense
+from mlrisk.objectives.elbo import bernoulli_log_likelihood
 from mlrisk.types import Model, Params, RandomKey
 
 _LEAST = 1e-6
-_small = nn.initializers.constant(1e-3)
-# half of the input at which softplus is 1: the two biases that add up to it each start there
-_half_of_one = nn.initializers.constant(0.5 * math.log(math.e - 1))
+_SMALL = 1e-3
+_SOFTPLUS_IS_ONE = math.log(math.e - 1)
 
 
 class VAE(NamedTuple):
@@ -35,6 +37,15 @@ class VAE(NamedTuple):
     posterior: Callable[[Params, Array], Any]
     decode: Callable[[Params, Array], Array]
 
+    def at(self, params: Params) -> tuple[Callable[[Array], Any], Callable[[Array, Array], Array]]:
+        """What bounds are made of: inputs -> q(z|x), and (latents, inputs) -> log p(x|z) in nats."""
+
+        def log_likelihood(latents: Float[Array, "n latent"], inputs: Float[Array, "n ..."]) -> Float[Array, " n"]:
+            logits = self.decode(params, latents)
+            return bernoulli_log_likelihood(*(values.reshape(len(inputs), -1) for values in (logits, inputs)))
+
+        return functools.partial(self.posterior, params), log_likelihood
+
 
 class _GaussianHead(nn.Module):
     latent_size: int
@@ -42,15 +53,15 @@ class _GaussianHead(nn.Module):
 
     @nn.compact
     def __call__(self, context: Float[Array, "n context"]) -> tuple[Array, Array]:
-        mean = ResidualDense(self.latent_size, self.activation, _small, name="mean")(context)
-        raw = ResidualDense(self.latent_size, self.activation, _small, _half_of_one, name="deviation")(context)
-        return mean, jax.nn.softplus(raw) + _LEAST
+        block = ResidualDense(2 * self.latent_size, self.activation, nn.initializers.constant(_SMALL))
+        mean, raw = jnp.split(block(context), 2, axis=-1)
+        return mean, jax.nn.softplus(raw + _SOFTPLUS_IS_ONE) + _LEAST
 
 
 def gaussian_head(context_size: int, latent_size: int) -> Model:
     """Mean and standard deviation of a diagonal Gaussian, from a context; close to 0 and 1 at the start.
 
-    ``mean = R_1(c)``, ``std = softplus(R_2(c)) + 1e-6`` with residual dense blocks R.
+    ``(m, s) = R(c)`` with a residual dense block R, ``mean = m``, ``std = softplus(s + log(e - 1)) + 1e-6``.
 
     Args:
         context_size: number of inputs.
@@ -64,6 +75,9 @@ def gaussian_head(context_size: int, latent_size: int) -> Model:
 
     Source:
         Huang et al. (2018): the first, linear flow of the authors' code.
+
+    Differs:
+        One block for both, where theirs has one each; weights that start small have equal scales, not random ones.
     """
     return from_linen(_GaussianHead(latent_size, jax.nn.elu), (context_size,))
 

@@ -19,6 +19,7 @@ from mlrisk.objectives.elbo import (
     importance_weighted_bounds,
     importance_weighted_log_likelihood,
     kl_annealing,
+    negative_elbo,
     penalised_kl,
     standard_normal_log_density,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "kl_annealing",
     "log_density",
     "maximum_likelihood",
+    "negative_elbo",
     "penalised_kl",
     "reverse_kl",
     "standard_normal_log_density",

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from mlrisk.errors import BadInput
-from mlrisk.types import RandomKey
+from mlrisk.types import Examples, Hyper, Metrics, Objective, Params, RandomKey, Scalar
 
 _LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -125,6 +125,35 @@ def penalised_kl(
     """
     weighted = weight * kl
     return jnp.maximum(weighted, free_bits) if free_bits else weighted
+
+
+def negative_elbo(
+    at: Callable[[Params], tuple[Callable[[Array], Posterior], Callable[[Array, Array], Array]]], free_bits: float = 0.0
+) -> Objective:
+    """The objective that trains a model with latents by the evidence lower bound.
+
+    Mean over the batch of ``-log p(x|z) + max(w (log q(z|x) - log p(z)), free_bits)``, one ``z ~ q(z|x)`` each.
+
+    Args:
+        at: ``params -> (inputs -> q(z|x), (latents, inputs) -> log p(x|z))``.
+        free_bits: see `penalised_kl`.
+
+    Returns:
+        ``(params, batch, weight, key) -> (loss, metrics)`` on `Examples` (labels are not used), with w as the hyper
+        (None for 1) and metrics ``elbo``, ``kl`` (nats, unweighted) and ``weight``.
+
+    Source:
+        Kingma et al. (2016), equation 2 and appendix C.8.
+    """
+
+    def objective(params: Params, batch: Examples, hyper: Hyper, key: RandomKey) -> tuple[Scalar, Metrics]:
+        weight = jnp.float32(1) if hyper is None else hyper
+        posterior, log_likelihood = at(params)
+        terms = elbo_terms(lambda latents: log_likelihood(latents, batch.inputs), posterior(batch.inputs), key)
+        loss = jnp.mean(penalised_kl(terms.kl, weight, free_bits) - terms.log_likelihood)
+        return loss, {"elbo": terms.elbo.mean(), "kl": terms.kl.mean(), "weight": weight}
+
+    return objective
 
 
 class WeightedBounds(NamedTuple):

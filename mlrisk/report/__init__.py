@@ -14,7 +14,17 @@ from mlrisk.report.plates import (
     range_curves,
     sorted_curves,
 )
-from mlrisk.report.tables import Cell, TableView, captioned, cell, read_table, tidy_table, to_rows, write_table
+from mlrisk.report.tables import (
+    Cell,
+    TableView,
+    captioned,
+    cell,
+    find_row,
+    read_table,
+    tidy_table,
+    to_rows,
+    write_table,
+)
 
 __all__ = [
     "CONDITION_LOOKS",
@@ -31,6 +41,7 @@ __all__ = [
     "cell",
     "claim_line",
     "density_mosaic",
+    "find_row",
     "find_runs",
     "format_interval",
     "format_number",

@@ -88,6 +88,18 @@ def cell(table: pa.Table, **wanted: str | int | float) -> Cell:
     return Cell(value, low, high, rows[0]["seeds"])
 
 
+def find_row(table: pa.Table, **wanted: Any) -> dict[str, Any]:
+    """The first row whose columns have the wanted values; missing numbers come back as NaN.
+
+    Raises:
+        BadInput: there is none.
+    """
+    for row in table.to_pylist():
+        if wanted.items() <= row.items():
+            return {name: float("nan") if value is None else value for name, value in row.items()}
+    raise BadInput(f"table: no row has {', '.join(f'{name} {value!r}' for name, value in wanted.items())}")
+
+
 def read_table(path: Path) -> pa.Table:
     """The table of a Parquet file.
 
