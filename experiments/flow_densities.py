@@ -209,14 +209,15 @@ def _nearer(name: str) -> Callable[[Tables], Obtained]:
         dsf, affine = _kl(tables, "dsf", name), _kl(tables, "affine", name)
         others = [k for k in ("affine deep", "ddsf") if k in tables["divergence"]["model"].to_pylist()]
         note = "KL(p || q) in nats" + "".join(f"; {k} {_kl(tables, k, name).value:.3g}" for k in others)
-        criterion = f"below that of the affine flow ({affine.value:.3g}), intervals apart"
-        return Obtained(*dsf, criterion, dsf.high < affine.low, note)
+        # an affine flow that spreads evenly over the modes is not far off; pictures of separate modes ask for more
+        criterion = f"interval below half that of the affine flow ({affine.value:.3g})"
+        return Obtained(*dsf, criterion, 2 * dsf.high < affine.low, note)
 
     return check
 
 
 def _claim(name: str, where: str, published: str | None) -> Claim:
-    statement = f"A deep sigmoidal flow learns {where} better than an affine one of as many layers."
+    statement = f"A deep sigmoidal flow is far nearer {where} than an affine one of as many layers."
     return Claim(
         name=f"{name}-dsf-nearer", statement=statement, source=SOURCE, published=published, check=_nearer(name)
     )
