@@ -32,7 +32,7 @@ from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables
 from mlrisk.types import Model, Objective, RandomKey
 
 SOURCE = "Huang et al. 2018 (NAF), Table 3"
-SAMPLES = 24
+SAMPLES = 16
 Table = Literal["digits", "power", "gas", "hepmass", "miniboone", "bsds300", "bsds300_hdf5"]
 
 
@@ -230,7 +230,7 @@ def _chart(tables: Tables) -> Plate:
 
 
 def _samples(records: Records) -> Plate:
-    figure, names = Figure(figsize=(5.6, 2.8)), ["data", *records.arrays["run/models"].tolist()]
+    figure, names = Figure(figsize=(5.6, 2.2)), ["data", *records.arrays["run/models"].tolist()]
     rows = np.concatenate([records.arrays["samples/data"][None], records.arrays["samples/model"]])
     pictures = whole_patches(rows) if rows.shape[-1] == 63 else rows.reshape(*rows.shape[:2], 8, 8, 1)
     low, high = np.quantile(pictures[0], [0.01, 0.99])

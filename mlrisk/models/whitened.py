@@ -6,7 +6,7 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy import stats
+from scipy import linalg, stats
 
 from mlrisk.bijectors import Flow
 from mlrisk.errors import BadInput, one_of
@@ -36,9 +36,10 @@ def fit_whitening(rows: Float[np.ndarray, "n d"], kind: Literal["scale", "choles
     covariance = np.atleast_2d(np.cov(rows, rowvar=False, dtype=np.float64))
     used = covariance if kind == "cholesky" else np.diag(np.diag(covariance))
     try:
-        matrix = np.linalg.inv(np.linalg.cholesky(used))
+        root = np.linalg.cholesky(used)
     except np.linalg.LinAlgError as error:
         raise BadInput("rows: a column is constant or a combination of others; drop it, or add noise") from error
+    matrix = linalg.solve_triangular(root, np.eye(len(root)), lower=True)
     return Whitening(rows.mean(axis=0, dtype=np.float64), matrix)
 
 
