@@ -11,6 +11,7 @@ FIELDS = (
     "dataset, data_dir, train_size, tracked, moments, model, hidden_sizes, channels, dense, crop, kernel, padding, "
     "pool_stride, optimizer.name, optimizer.learning_rate, optimizer.momentum, optimizer.clip_norm, batch_size, epochs, seeds, seed, lanes"
 )
+NAMES = "easy_examples, flow_densities, flow_energies, sine_posterior, tabular_density, universality, vae"
 PRESETS = "cpu, digits, paper, paper_cnn, smoke, smoke_cnn"
 RUN = "run easy_examples --config smoke"
 FILES = {
@@ -33,9 +34,9 @@ FILES = {
 CASES = {
     "": (2, "the following arguments are required: run|sweep|report|data|list"),
     "rum": (2, "command: 'rum' is not one of run, sweep, report, data, list; did you mean 'run'?"),
-    "run": (2, "experiment: none given; it is one of easy_examples"),
-    "run easy_example": (2, "experiment: 'easy_example' is not one of easy_examples; did you mean 'easy_examples'?"),
-    "run xyz": (2, "experiment: 'xyz' is not one of easy_examples"),
+    "run": (2, f"experiment: none given; it is one of {NAMES}"),
+    "run easy_example": (2, f"experiment: 'easy_example' is not one of {NAMES}; did you mean 'easy_examples'?"),
+    "run xyz": (2, f"experiment: 'xyz' is not one of {NAMES}"),
     "run easy_examples --config dgits": (2, f"config: 'dgits' is not one of {PRESETS}; did you mean 'digits'?, nor a YAML file"),
     "run easy_examples --config {dir}/absent.yaml": (2, "config: {dir}/absent.yaml cannot be read (No such file or directory)"),
     "run easy_examples --config {dir}/syntax.yaml": (2, "config: {dir}/syntax.yaml is not valid YAML (line 3: expected ',' or ']', but got '<stream end>')"),

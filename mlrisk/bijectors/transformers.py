@@ -111,10 +111,12 @@ class _Lenient(distrax.Bijector):
         self._inner = inner
 
     def forward_and_log_det(self, x: Array) -> Any:
+        """As the inner bijector's."""
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return self._inner.forward_and_log_det(x)
 
     def inverse_and_log_det(self, y: Array) -> Any:
+        """As the inner bijector's."""
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return self._inner.inverse_and_log_det(y)
 

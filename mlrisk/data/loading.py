@@ -62,7 +62,7 @@ def _digits() -> Dataset:
 
     images, targets = load_digits(return_X_y=True)
     inputs = (images.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
-    labels = targets.astype(np.int32)
+    labels = np.asarray(targets, np.int32)
     held_out = _every_fifth(labels)
     train, test = (_host(inputs[part], labels[part]) for part in (~held_out, held_out))
     return Dataset("digits", train, test, 10, (8, 8, 1), tuple(str(digit) for digit in range(10)))

@@ -1,6 +1,6 @@
-"""Small committed outcomes: what is kept of a run under ``results/``, and the README table made from it.
+"""Small committed outcomes: what is kept of a run under ``results/``, and the page made from them.
 
-``python -m mlrisk.report.results RUN_FOLDER FIGURE`` keeps a run and prints the table of all kept ones.
+``python -m mlrisk.report.results RUN_FOLDER FIGURE`` keeps a run and writes ``results/README.md`` anew.
 """
 
 import shutil
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlrisk.errors import BadInput
-from mlrisk.files import read_json, write_json
+from mlrisk.files import read_json, write_json, write_text
 from mlrisk.report.formats import format_interval
 
 LARGEST = 150_000
@@ -48,22 +48,35 @@ def table(results: Path) -> str:
     """The Markdown table of every claim of every kept run: published beside obtained."""
     lines = ["| run | claim | published | obtained (95 %) | seeds | criterion | verdict |", "|" + " --- |" * 7]
     for path in sorted(results.glob("*/*/claims.json")):
-        name = f"{path.parent.parent.name}, {path.parent.name}"
+        name = f"[{path.parent.parent.name}, {path.parent.name}]({path.parent.relative_to(results)})"
         for row in read_json(path, list):
             found = "" if row["value"] is None else format_interval(row["value"], row["low"], row["high"])
             cells = [name, row["statement"], row["published"] or "", found, str(row["n"]), row["criterion"] or "",
                      f"**{row['verdict']}**"]  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines)
 
 
+def page(results: Path) -> str:
+    """``results/README.md``: what the folder holds, and the table."""
+    return f"{HEAD}\n{table(results)}\n"
+
+
+HEAD = """# Results: published beside obtained
+
+Small outcomes of runs, one folder a preset: claims, config, environment, one figure. This page is written by
+`python -m mlrisk.report.results RUN_FOLDER FIGURE`, which keeps a run. Intervals are 95 %; each run's scale is in its
+`claims.json`, its lab card at the head of its preset.
+"""
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Keep a run if one is given, then print the table."""
+    """Keep a run if one is given, then write the page."""
     results = Path("results")
     if arguments:
         run_dir, figure = arguments
-        print(f"kept in {keep(Path(run_dir), figure, results)}\n")
-    print(table(results))
+        print(f"kept in {keep(Path(run_dir), figure, results)}")
+    write_text(results / "README.md", page(results))
 
 
 if __name__ == "__main__":
