@@ -53,7 +53,9 @@ class _GaussianHead(nn.Module):
 
     @nn.compact
     def __call__(self, context: Float[Array, "n context"]) -> tuple[Array, Array]:
-        block = ResidualDense(2 * self.latent_size, self.activation, nn.initializers.constant(_SMALL))
+        small = nn.initializers.constant(_SMALL)
+        # with an identity for a skip the Gaussian would start at the context
+        block = ResidualDense(2 * self.latent_size, self.activation, small, learnt_skip=True)
         mean, raw = jnp.split(block(context), 2, axis=-1)
         return mean, jax.nn.softplus(raw + _SOFTPLUS_IS_ONE) + _LEAST
 

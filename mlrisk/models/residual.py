@@ -80,26 +80,28 @@ class NormConv(nn.Module):
 
 
 class ResidualDense(nn.Module):
-    """``y = W_2 a(W_1 x) + W_3 x`` with biases; ``W_3`` only where the sizes differ, else the identity.
+    """``y = W_2 a(W_1 x) + W_3 x`` with biases; ``W_3`` is by default the identity where sizes are equal.
 
     Args:
         features: outputs, and units of the hidden layer.
         activation: a.
         scale_init: initialiser of the scales of the two layers that end in the output.
         bias_init: initialiser of their biases.
+        learnt_skip: whether ``W_3`` is learnt where the sizes are equal, too.
     """
 
     features: int
     activation: Activation = jax.nn.elu
     scale_init: Initialiser = ones
     bias_init: Initialiser = zeros
+    learnt_skip: bool = False
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "n inputs"]) -> Float[Array, "n outputs"]:
         """The block's outputs."""
         hidden = self.activation(NormDense(self.features, name="hidden")(inputs))
         outputs = NormDense(self.features, self.scale_init, self.bias_init, name="output")(hidden)
-        if inputs.shape[-1] == self.features:
+        if inputs.shape[-1] == self.features and not self.learnt_skip:
             return outputs + inputs
         return outputs + NormDense(self.features, self.scale_init, self.bias_init, name="skip")(inputs)
 
