@@ -34,7 +34,6 @@ SOURCE = "Huang et al. 2018, section 6.2, table of binarised MNIST (numbers reca
 PUBLISHED = {"gaussian": (-85.00, -81.66), "iaf_affine": (-82.25, -80.05), "iaf_dsf": (-81.92, -79.86)}
 POSTERIORS = tuple(PUBLISHED)
 SHOWN = 20
-Row = dict[str, Any]
 
 
 # 1. Config ------------------------------------------------------------------------------------------------------
@@ -128,9 +127,10 @@ def make_objective(config: Config, model: VAE) -> Objective:
 # 5. Run ---------------------------------------------------------------------------------------------------------
 def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     """A sweep over seeds for each posterior, all from the same keys; the best epoch's average is tested once."""
+    if config.epochs % config.validate_every:
+        raise BadInput(f"validate_every: {config.validate_every} does not divide epochs, which is {config.epochs}")
     data_key, lane_key, test_key = prng.streams(key, "data", "lanes", "test")
     data, keys = make_data(config, data_key), prng.lane_keys(lane_key, config.seeds)
-    # a finished run clears "chunks" away
     parts = {name: _train(config, name, data, keys, test_key, run_dir / "chunks" / name) for name in POSTERIORS}
     table, arrays = merge(parts, "posterior")
     return Records(table, arrays | {"data/pictures": np.asarray(data.tested[:SHOWN])})
@@ -241,7 +241,7 @@ def _pictures(rows: Mapping[str, Float[np.ndarray, "n h w c"]], what: str) -> Pl
 
 
 # 8. Claims ------------------------------------------------------------------------------------------------------
-def _over_seeds(row: Row) -> Interval:
+def _over_seeds(row: dict[str, Any]) -> Interval:
     return Interval(row["value"], row["seeds low"], row["seeds high"])
 
 
@@ -259,7 +259,7 @@ def _above(better: str, worse: str, metric: str) -> Callable[[Tables], Obtained]
     )  # fmt: skip
 
 
-def _judged(table: Any, metric: str, criterion: str, agrees: Callable[[Row], bool], **names: str) -> Obtained:
+def _judged(table: Any, metric: str, criterion: str, agrees: Callable[[Any], bool], **names: str) -> Obtained:
     row, bound = (report.find_row(table, metric=m, **names) for m in (metric, "ELBO"))
     note = f"{metric} in nats, published {row['published']:.2f}; over test [{row['low']:.4g}, {row['high']:.4g}]; "
     note += f"in ELBO {bound['value']:.4g}, published {bound['published']:.2f}"
