@@ -26,6 +26,7 @@ check: $(VENV)/installed-dev  ## format, lint, types
 
 bench: $(VENV)/installed-bench  ## speed, as ratios to peers and to the matrix-product peak of the same run
 	$(BIN)/python -m benchmarks sweep
+	$(BIN)/python -m benchmarks flows
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -139,18 +139,21 @@ class MADE:
             A tuple of dicts ``kernel``, ``bias`` and, with a context, ``scale`` and ``shift``.
         """
         maps = self.maps()
-        return tuple(self._init(jax.random.fold_in(key, i), m, dtype) for i, m in enumerate(maps))
+        sizes = [m.shape[1] * (m.shape[0] + 2 * self.context_size) for m in maps]
+        # one draw for all, as every draw of another shape is another program to compile
+        draws = jnp.split(jax.random.normal(key, (sum(sizes),), dtype), np.cumsum(sizes)[:-1])
+        return tuple(self._init(draw, masked) for draw, masked in zip(draws, maps, strict=True))
 
-    def _init(self, key: RandomKey, masked: Masked, dtype: Any) -> dict[str, Array]:
-        mask = masked.mask()
-        fan_in = jnp.maximum(mask.sum(0, keepdims=True), 1).astype(dtype)
-        spread = jnp.where(mask, masked.scale / jnp.sqrt(fan_in), 0)
-        kernel = jax.random.normal(key, masked.shape, dtype) * spread
-        made = {"kernel": kernel, "bias": jnp.zeros(masked.shape[1], dtype)}
-        if self.context_size:
-            shape = (self.context_size, masked.shape[1])
-            draw = jax.random.normal(jax.random.fold_in(key, 1), (2, *shape), dtype) / self.context_size**0.5
-            made |= {"scale": SMALL * draw[0], "shift": masked.scale * draw[1]}
+    def _init(self, draw: Array, masked: Masked) -> dict[str, Array]:
+        (rows, columns), width = masked.shape, self.context_size
+        fan_in = np.maximum(np.searchsorted(masked.inputs, masked.outputs, side="right"), 1)
+        spread = jnp.asarray(np.tile(masked.scale / np.sqrt(fan_in), masked.repeats), draw.dtype)
+        noise = draw.reshape(rows + 2 * width, columns)
+        kernel = jnp.where(masked.mask(), noise[:rows] * spread[None], 0)
+        made = {"kernel": kernel, "bias": jnp.zeros(columns, draw.dtype)}
+        if width:
+            scale, shift = jnp.split(noise[rows:] / width**0.5, 2)
+            made |= {"scale": SMALL * scale, "shift": masked.scale * shift}
         return made
 
     def apply(
