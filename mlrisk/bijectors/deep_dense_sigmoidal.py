@@ -150,13 +150,13 @@ def _products(matrix: Array, *vectors: Array) -> list[Array]:
     return [both[:, i] for i in range(len(vectors))]
 
 
-def bracket(layers: tuple[DenseLayer, ...], y: Array) -> tuple[Array, Array]:
-    """Ends between which the root lies: ``min_j`` and ``max_j`` of ``(end - b_j) / a_j``, layer by layer."""
+def bracket(layers: tuple[DenseLayer, ...], y: Array) -> tuple[Array, Array, Array]:
+    """The ends that ``min_j`` and ``max_j`` of ``(end - b_j) / a_j`` give, layer by layer backwards, and their middle."""
     low = high = y
     for layer in reversed(layers):
         low = ((low[None] - layer.offsets) / layer.slopes).min(0)
         high = ((high[None] - layer.offsets) / layer.slopes).max(0)
-    return low, high
+    return low, high, low + 0.5 * (high - low)
 
 
 def _require_layers(layers: tuple[DenseLayer, ...]) -> tuple[int, ...]:

@@ -118,11 +118,14 @@ def evaluate(units: Units, x: Array) -> tuple[Array, Array]:
     return log_s - log_c, log_d + jnp.log(masses.sum(0)) - log_s - log_c
 
 
-def bracket(units: Units, y: Array) -> tuple[Array, Array]:
-    """``min_j`` and ``max_j`` of ``(y - b_j) / a_j``, between which the root lies."""
-    slopes, offsets, _ = units
+def bracket(units: Units, y: Array) -> tuple[Array, Array, Array]:
+    """``min_j`` and ``max_j`` of ``(y - b_j) / a_j``, between which the root lies, and their weighted mean to start at.
+
+    From the mean, Newton's method takes a step or two fewer than from the middle of the bracket.
+    """
+    slopes, offsets, masses = units
     ends = (y[None] - offsets) / slopes
-    return ends.min(0), ends.max(0)
+    return ends.min(0), ends.max(0), (masses * ends).sum(0) / masses.sum(0)
 
 
 def require_positive(name: str, value: Any) -> None:

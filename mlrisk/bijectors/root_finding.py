@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 Increasing = Callable[[PyTree, Array], tuple[Array, Array]]
 """``(params, x) -> (f(x), log f'(x))``, elementwise in x; a static function, compared by identity or equality."""
 
-Bracket = Callable[[PyTree, Array], tuple[Array, Array]]
-"""``(params, y) -> (low, high)`` with ``f(low) <= y <= f(high)``."""
+Bracket = Callable[[PyTree, Array], tuple[Array, Array, Array]]
+"""``(params, y) -> (low, high, start)`` with ``f(low) <= y <= f(high)``, and where to begin between them."""
 
 MAX_STEPS = {4: 64, 8: 128}
 """Steps by bytes of the dtype: bisection alone would have exhausted any bracket of that precision by then."""
@@ -97,7 +97,7 @@ def implicit_inverse(function: Increasing, bracket: Bracket, params: PyTree, tar
 
     Args:
         function: f with the logarithm of its derivative.
-        bracket: ends between which the root lies.
+        bracket: ends between which the root lies, and where to begin.
         params: theta, a pytree.
         target: y.
 
