@@ -151,7 +151,7 @@ def _products(matrix: Array, *vectors: Array) -> list[Array]:
 
 
 def bracket(layers: tuple[DenseLayer, ...], y: Array) -> tuple[Array, Array, Array]:
-    """The ends that ``min_j`` and ``max_j`` of ``(end - b_j) / a_j`` give, layer by layer backwards, and their middle."""
+    """Ends by ``min_j`` and ``max_j`` of ``(end - b_j) / a_j``, layer by layer backwards, and their middle."""
     low = high = y
     for layer in reversed(layers):
         low = ((low[None] - layer.offsets) / layer.slopes).min(0)
