@@ -130,7 +130,7 @@ def test_public_functions_are_documented_and_annotated(path):
         assert all(a.annotation for a in named), f"{node.name} has arguments without annotation"
 
 
-@pytest.mark.parametrize("package", ["objectives", "measures", "models", "prng", "types"])
+@pytest.mark.parametrize("package", ["objectives", "measures", "models", "bijectors", "prng", "types"])
 def test_library_imports_are_light(package):
     """Whoever imports a measure pays for no data, plotting or command-line library."""
     heavy = (

@@ -1,6 +1,7 @@
 """One clear line for each argument that cannot be used."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import jax.numpy as jnp
@@ -76,7 +77,7 @@ def require_order(name: str, order: Sequence[int], size: int) -> tuple[int, ...]
         ValueError: it does not hold each of 0 to size - 1 once.
     """
     try:
-        plain = tuple(int(place) for place in order)
+        plain = tuple(index(place) for place in order)
     except TypeError:
         plain = ()
     if sorted(plain) != list(range(size)):

@@ -94,7 +94,7 @@ class Coupling(distrax.Bijector):
         nothing = jnp.zeros((*move.shape[:-1], 1), move.dtype)
         raw = conditioner.apply(self._params["conditioner"], nothing, seen if seen.shape[-1] else None)
         # its numbers hold those of each moving variable
-        return raw.reshape(*move.shape, -1)
+        return raw.reshape(*move.shape, self._static[1].num_params)
 
     def _joined(self, stay: Array, moved: Any) -> Array:
         back = tuple(sorted(range(len(self._order)), key=self._order.__getitem__))
