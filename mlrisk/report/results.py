@@ -3,13 +3,16 @@
 ``python -m mlrisk.report.results RUN_FOLDER FIGURE`` keeps a run and writes ``results/README.md`` anew.
 """
 
+import io
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from mlrisk.errors import BadInput
-from mlrisk.files import read_json, write_json, write_text
+from mlrisk.files import read_json, write_bytes, write_json, write_text
 from mlrisk.report.formats import format_interval
 
 LARGEST = 150_000
@@ -25,23 +28,34 @@ def keep(run_dir: Path, figure: str, results: Path) -> Path:
         results: the folder of kept outcomes.
 
     Raises:
-        BadInput: the run is not finished, or has no such picture, or the picture is too large to commit.
+        BadInput: the run is not finished, or has no such picture, or the picture is too large to commit even at two
+            thirds of its size and with 64 colours.
         StorageError: a file is missing or damaged.
     """
     picture = run_dir / "figures" / f"{figure}.png"
     if not (run_dir / "DONE").exists() or not picture.exists():
         raise BadInput(f"run_dir: {run_dir} is not a finished run with a figure {figure!r}")
-    if picture.stat().st_size > LARGEST:
-        raise BadInput(f"figure: {picture} has {picture.stat().st_size:,} bytes, at most {LARGEST:,} are kept")
     run = read_json(run_dir / "run.json")
     folder = results / run["experiment"] / run["preset"]
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(picture, folder / picture.name)
+    write_bytes(folder / picture.name, _small(picture))
     shutil.copy(run_dir / "config.yaml", folder / "config.yaml")
     write_json(folder / "claims.json", read_json(run_dir / "claims.json", list))
     write_json(folder / "environment.json", read_json(run_dir / "environment.json"))
     write_json(folder / "run.json", run)
     return folder
+
+
+def _small(picture: Path) -> bytes:
+    """The picture itself where it is small enough; density maps are not, and lose little as 64 colours."""
+    if picture.stat().st_size <= LARGEST:
+        return picture.read_bytes()
+    image, buffer = Image.open(picture).convert("RGB"), io.BytesIO()
+    image = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
+    image.quantize(64).save(buffer, format="PNG", optimize=True)
+    if len(buffer.getvalue()) > LARGEST:
+        raise BadInput(f"figure: {picture} has {len(buffer.getvalue()):,} bytes, at most {LARGEST:,} are kept")
+    return buffer.getvalue()
 
 
 def table(results: Path) -> str:
