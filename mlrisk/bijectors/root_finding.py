@@ -68,10 +68,12 @@ def _advance(function: Increasing, params: PyTree, target: Array, eps: Any, stat
     move = -off * jnp.exp(-log_slope)
     newton = x + move
     near = 4 * eps * jnp.abs(x) + jnp.finfo(target.dtype).tiny
+    # what has hit the target stays: on a plateau, a step for the residual's last bits would lead far away
+    hit = jnp.abs(off) <= 2 * eps * jnp.maximum(jnp.abs(target), 1)
     # at rounding a residual no longer shrinks by half: halving a one-sided bracket then would throw x away
-    done = (jnp.abs(off) <= 2 * eps * jnp.maximum(jnp.abs(target), 1)) | (jnp.abs(move) <= near)
+    done = hit | (jnp.abs(move) <= near)
     good = (newton >= low) & (newton <= high) & ((jnp.abs(move) <= 0.5 * last) | done)
-    candidate = jnp.where(good, newton, jnp.where(done, x, _between(low, high)))
+    candidate = jnp.where(good & ~hit, newton, jnp.where(done, x, _between(low, high)))
     moved = jnp.abs(candidate - x)
     done |= high - low <= near
     return _State(
