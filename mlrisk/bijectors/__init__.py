@@ -14,8 +14,10 @@ from mlrisk.bijectors.flows import (
 from mlrisk.bijectors.made import MADE
 from mlrisk.bijectors.mixing import Mixing, init_mixing
 from mlrisk.bijectors.permutation import Permutation
+from mlrisk.bijectors.projection import Projected
 from mlrisk.bijectors.root_finding import find_root, implicit_inverse
-from mlrisk.bijectors.transformers import Affine, DenseSigmoidal, Projected, Sigmoidal, Spline, Transformer
+from mlrisk.bijectors.sigmoidal_transformers import DenseSigmoidal, Sigmoidal
+from mlrisk.bijectors.transformers import Affine, Spline, Transformer
 
 __all__ = [
     "MADE",

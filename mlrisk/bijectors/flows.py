@@ -14,7 +14,8 @@ from mlrisk.bijectors.checks import require_choice, require_count, require_event
 from mlrisk.bijectors.coupling import Coupling, init_coupling
 from mlrisk.bijectors.made import MADE
 from mlrisk.bijectors.mixing import Mixing, init_mixing
-from mlrisk.bijectors.transformers import Projected, Transformer, make_transformer
+from mlrisk.bijectors.projection import Projected, make_transformer
+from mlrisk.bijectors.transformers import Transformer
 from mlrisk.types import Params, RandomKey
 
 Parallel = Literal["forward", "inverse"]

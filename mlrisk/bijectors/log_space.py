@@ -4,6 +4,7 @@ Units run along the leading axis: sums over them are then vectorised along the b
 on a CPU than sums over a short last axis.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,11 @@ SPREAD = {4: 60.0, 8: 600.0}
 
 Weights this small still have exact products with everything else; what is lost beside them is under 1e-11.
 """
+
+
+ONE = math.log(math.e - 1)
+"""softplus(ONE) = 1: what a raw slope is shifted by, so that zeros give the identity."""
+LEAST_SLOPE = 1e-6
 
 
 class Sigmoids(NamedTuple):

@@ -9,7 +9,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from mlrisk.bijectors.checks import require_event, require_floating
-from mlrisk.bijectors.transformers import LEAST_SLOPE, ONE
+from mlrisk.bijectors.log_space import LEAST_SLOPE, ONE
 from mlrisk.types import Params, RandomKey
 
 

@@ -1,4 +1,4 @@
-"""Elementwise maps whose parameters a conditioner supplies: affine, spline, deep sigmoidal, deep dense sigmoidal."""
+"""Elementwise maps whose parameters a conditioner supplies: what they have in common; affine maps and splines."""
 
 import math
 from dataclasses import dataclass
@@ -9,15 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from mlrisk.bijectors.checks import require_choice, require_count
-from mlrisk.bijectors.deep_dense_sigmoidal import DeepDenseSigmoidal, DenseLayer
-from mlrisk.bijectors.deep_sigmoidal import DeepSigmoidal
-from mlrisk.bijectors.log_space import product, softplus
+from mlrisk.bijectors.log_space import softplus
 from mlrisk.types import RandomKey
-
-ONE = math.log(math.e - 1)
-"""softplus(ONE) = 1: what a raw slope is shifted by, so that zeros give the identity."""
-LEAST_SLOPE = 1e-6
 
 
 @runtime_checkable
@@ -46,7 +39,9 @@ class Transformer(Protocol):
         ...
 
 
-class _Unshared:
+class Unshared:
+    """What transformers have in common that share nothing between variables, and start at raw zeros."""
+
     def init(self, key: RandomKey, dtype: Any) -> PyTree:
         """Nothing is shared."""
         del key, dtype
@@ -59,7 +54,7 @@ class _Unshared:
 
 
 @dataclass(frozen=True)
-class Affine(_Unshared):
+class Affine(Unshared):
     """``y = shift + scale x`` with ``scale = softplus(raw + log(e - 1)) + 1e-3``.
 
     Source:
@@ -82,7 +77,7 @@ class Affine(_Unshared):
 
 
 @dataclass(frozen=True)
-class Spline(_Unshared):
+class Spline(Unshared):
     """A monotone rational-quadratic spline on [-bound, bound], the identity outside it.
 
     Source:
@@ -119,156 +114,3 @@ class _Lenient(distrax.Bijector):
         """As the inner bijector's."""
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return self._inner.inverse_and_log_det(y)
-
-
-@dataclass(frozen=True)
-class Sigmoidal(_Unshared):
-    """Compositions of ``depth`` deep sigmoidal maps of ``units`` sigmoids each.
-
-    ``a = softplus(raw + log(e - 1)) + 1e-6``; offsets and logits are the raw numbers.
-
-    Source:
-        Huang et al. 2018, section 3.1.
-
-    Differs:
-        Raw numbers start at N(0, spread²), not at 1e-3 of it: units that start alike part late, and a flow of one
-        layer then stays near the affine one for long.
-    """
-
-    units: int = 16
-    depth: int = 1
-    spread: float = 0.5
-
-    @property
-    def num_params(self) -> int:
-        """Slope, offset and logit of each unit."""
-        return 3 * self.units * self.depth
-
-    def start(self, key: RandomKey, event_size: int, dtype: Any) -> Float[Array, "D P"]:
-        """Independent normal numbers: maps near the identity whose units differ."""
-        return self.spread * jax.random.normal(key, (event_size, self.num_params), dtype)
-
-    def bijector(self, shared: PyTree, raw: Float[Array, "*shape P"]) -> distrax.Bijector:
-        """One `DeepSigmoidal`, or a chain of them."""
-        del shared
-        parts = [self._one(part) for part in jnp.split(raw, self.depth, axis=-1)]
-        return parts[0] if self.depth == 1 else distrax.Chain(parts)
-
-    def _one(self, raw: Array) -> DeepSigmoidal:
-        slopes, offsets, logits = jnp.split(raw, 3, axis=-1)
-        return DeepSigmoidal(_slope(slopes), offsets, logits)
-
-
-@dataclass(frozen=True)
-class DenseSigmoidal:
-    """A deep dense sigmoidal map of ``depth`` layers of ``units`` sigmoids.
-
-    The conditioner supplies d + 3 units numbers a layer; the matrices U and W are shared by all variables.
-
-    Source:
-        Huang et al. 2018, section 3.2.
-
-    Differs:
-        Slopes and offsets start at N(0, spread²) about the identity, matrices at U(-1e-3, 1e-3) as in the original.
-    """
-
-    units: int = 16
-    depth: int = 2
-    spread: float = 0.5
-
-    @property
-    def num_params(self) -> int:
-        """For each layer, its inputs and three times its units."""
-        return sum(inputs + 3 * self.units for inputs, _ in self._widths())
-
-    def init(self, key: RandomKey, dtype: Any) -> PyTree:
-        """The matrices (U, W) of each layer."""
-        shapes = [((self.units, inputs), (outputs, self.units)) for inputs, outputs in self._widths()]
-        keys = jax.random.split(key, (self.depth, 2))
-        draw = jax.random.uniform
-        return tuple(
-            tuple(draw(k, shape, dtype, -1e-3, 1e-3) for k, shape in zip(row, pair, strict=True))
-            for row, pair in zip(keys, shapes, strict=True)
-        )
-
-    def start(self, key: RandomKey, event_size: int, dtype: Any) -> Float[Array, "D P"]:
-        """Independent normal numbers."""
-        return self.spread * jax.random.normal(key, (event_size, self.num_params), dtype)
-
-    def bijector(self, shared: PyTree, raw: Float[Array, "*shape P"]) -> distrax.Bijector:
-        """A `DeepDenseSigmoidal`."""
-        layers, first = [], 0
-        for (inputs, _), (in_matrix, out_matrix) in zip(self._widths(), shared, strict=True):
-            ends = [first + n for n in (0, self.units, 2 * self.units, 3 * self.units, 3 * self.units + inputs)]
-            slopes, offsets, out, into = (raw[..., a:b] for a, b in zip(ends[:-1], ends[1:], strict=True))
-            layers.append(DenseLayer(_slope(slopes), offsets, into, out, in_matrix, out_matrix))
-            first = ends[-1]
-        return DeepDenseSigmoidal(layers)
-
-    def _widths(self) -> list[tuple[int, int]]:
-        inner = [self.units] * (self.depth - 1)
-        return list(zip([1, *inner], [*inner, 1], strict=True))
-
-
-@dataclass(frozen=True)
-class Projected:
-    """A transformer whose numbers are a linear map, shared by all variables, of fewer features for each.
-
-    The conditioner then ends in ``features`` numbers a variable, not ``inner.num_params``: for wide conditioners
-    and many units, its last layer is most of the work.
-
-    Source:
-        Huang et al. 2018, appendix: the 1 x 1 convolution after cMADE.
-    """
-
-    inner: Transformer
-    features: int
-
-    @property
-    def num_params(self) -> int:
-        """Features of a variable."""
-        return self.features
-
-    def init(self, key: RandomKey, dtype: Any) -> PyTree:
-        """The linear map, near zero, with the inner transformer's start as its bias; and what that one shares."""
-        own, kernel, bias = jax.random.split(key, 3)
-        shape = (self.features, self.inner.num_params)
-        return {
-            "kernel": 0.1 * jax.random.normal(kernel, shape, dtype) / self.features**0.5,
-            "bias": self.inner.start(bias, 1, dtype)[0],
-            "inner": self.inner.init(own, dtype),
-        }
-
-    def start(self, key: RandomKey, event_size: int, dtype: Any) -> Float[Array, "D P"]:
-        """Independent normal features, so that variables differ."""
-        return jax.random.normal(key, (event_size, self.features), dtype)
-
-    def bijector(self, shared: PyTree, raw: Float[Array, "*shape P"]) -> distrax.Bijector:
-        """The inner bijector of the mapped features."""
-        numbers = product(shared["kernel"].T, jnp.moveaxis(raw, -1, 0))
-        numbers += jnp.expand_dims(shared["bias"], tuple(range(1, numbers.ndim)))
-        return self.inner.bijector(shared["inner"], jnp.moveaxis(numbers, 0, -1))
-
-
-def make_transformer(kind: Any, units: int, depth: int | None) -> Transformer:
-    """The transformer of that name, or the one given.
-
-    Args:
-        kind: "affine", "spline", "dsf", "ddsf", or an object of one's own with the methods of `Transformer`.
-        units: sigmoids of each map, or bins of the spline.
-        depth: layers of dsf and ddsf; by default 1 and 2.
-
-    Raises:
-        ValueError: the name is not one of these, or a count is not positive.
-    """
-    if not isinstance(kind, str) and hasattr(kind, "bijector"):
-        return kind
-    require_choice("transformer", kind, ("affine", "spline", "dsf", "ddsf"))
-    require_count("units", units)
-    deep = require_count("depth", {"ddsf": 2}.get(kind, 1) if depth is None else depth)
-    made = {"dsf": Sigmoidal(units, deep), "ddsf": DenseSigmoidal(units, deep), "spline": Spline(units)}
-    return made.get(kind, Affine())
-
-
-def _slope(raw: Array) -> Array:
-    return softplus(raw + ONE) + LEAST_SLOPE
