@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import distrax
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk.bijectors.checks import require_broadcast, require_floating
-from mlrisk.bijectors.deep_sigmoidal import require_positive, units_first
+from mlrisk.bijectors.increasing import IncreasingMap, require_positive, units_first
 from mlrisk.bijectors.log_space import log_product, matrix_weights, product, sigmoids, weights
-from mlrisk.bijectors.root_finding import implicit_inverse
 
 
 class DenseLayer(NamedTuple):
@@ -33,83 +30,6 @@ class DenseLayer(NamedTuple):
     """U. A logit more than 30 below the largest of its row or vector (300 in float64) counts as lying there."""
     out_matrix: Float[Array, "e K"]
     """W, likewise."""
-
-
-class DeepDenseSigmoidal(distrax.Bijector):
-    """An increasing map of the real line onto itself, through layers of ``logit(w sigmoid(a (u h) + b))``.
-
-    The log-derivative is carried along as one vector: ``v = log(u exp(J))``,
-    ``J' = log(w exp(log a + log sigmoid(p) + log sigmoid(-p) + v)) - S - C`` with ``S = log(w sigmoid(p))`` and
-    ``C = log(w sigmoid(-p))``; memory is linear in the number of units. The inverse starts from an exact bracket,
-    taken backwards through the layers, and has the gradient of the implicit function.
-
-    Elementwise (events of no dimension): the batch shape of the parameters broadcasts against that of x.
-
-    Args:
-        layers: the first has d = 1, the last e = 1, and each d is the e before it.
-
-    Raises:
-        ValueError: the layers do not fit one another, or a slope is not positive.
-
-    Source:
-        Huang et al. 2018, section 3.2 (deep dense sigmoidal flows, equations 9 to 11).
-
-    Differs:
-        The original clips as for `DeepSigmoidal`, and forms a tensor (batch, D, e, K, d) for the log-determinant.
-    """
-
-    def __init__(self, layers: Sequence[DenseLayer]) -> None:
-        super().__init__(event_ndims_in=0)
-        self._layers = tuple(layers)
-        self._batch = _require_layers(self._layers)
-
-    def forward_and_log_det(self, x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
-        """``y`` and ``log dy/dx``, each in the shape that x and the parameters broadcast to.
-
-        Raises:
-            ValueError: the shape or dtype of x does not fit the parameters.
-        """
-        layers, x = self._aligned("x", x)
-        return evaluate(layers, x)
-
-    def inverse_and_log_det(self, y: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
-        """``x`` and ``log dx/dy``, to a few ulp of y.
-
-        Raises:
-            ValueError: the shape or dtype of y does not fit the parameters.
-        """
-        layers, y = self._aligned("y", y)
-        x = implicit_inverse(evaluate, bracket, layers, y)
-        return x, -evaluate(layers, x)[1]
-
-    def inverse(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape2"]:
-        """``x``, without the log-determinant."""
-        layers, y = self._aligned("y", y)
-        return implicit_inverse(evaluate, bracket, layers, y)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether the other is such a map of the very same parameters."""
-        if type(other) is not DeepDenseSigmoidal or len(other._layers) != len(self._layers):
-            return False
-        pairs = zip(jax.tree.leaves(self._layers), jax.tree.leaves(other._layers), strict=True)
-        return all(mine is theirs for mine, theirs in pairs)
-
-    def _aligned(self, name: str, value: Array) -> tuple[tuple[DenseLayer, ...], Array]:
-        require_floating(name, value, self._layers[0].slopes.dtype)
-        shape = require_broadcast(name, jnp.shape(value), "the parameters'", self._batch)
-        return tuple(_weighted(layer, shape) for layer in self._layers), jnp.broadcast_to(value, shape)
-
-
-def _weighted(layer: DenseLayer, shape: tuple[int, ...]) -> DenseLayer:
-    """Units first, and weights for logits: half of their range for the matrix, half for the vector beside it."""
-    return DenseLayer(
-        slopes=units_first(layer.slopes, shape),
-        offsets=units_first(layer.offsets, shape),
-        in_logits=weights(units_first(layer.in_logits, shape), 0.5),
-        out_logits=weights(units_first(layer.out_logits, shape), 0.5),
-        in_matrix=matrix_weights(layer.in_matrix, 0.5),
-        out_matrix=matrix_weights(layer.out_matrix, 0.5),
-    )
 
 
 def evaluate(layers: tuple[DenseLayer, ...], x: Array) -> tuple[Array, Array]:
@@ -157,6 +77,55 @@ def bracket(layers: tuple[DenseLayer, ...], y: Array) -> tuple[Array, Array, Arr
         low = ((low[None] - layer.offsets) / layer.slopes).min(0)
         high = ((high[None] - layer.offsets) / layer.slopes).max(0)
     return low, high, low + 0.5 * (high - low)
+
+
+class DeepDenseSigmoidal(IncreasingMap):
+    """An increasing map of the real line onto itself, through layers of ``logit(w sigmoid(a (u h) + b))``.
+
+    The log-derivative is carried along as one vector: ``v = log(u exp(J))``,
+    ``J' = log(w exp(log a + log sigmoid(p) + log sigmoid(-p) + v)) - S - C`` with ``S = log(w sigmoid(p))`` and
+    ``C = log(w sigmoid(-p))``; memory is linear in the number of units. The inverse starts from an exact bracket,
+    taken backwards through the layers, and has the gradient of the implicit function.
+
+    Elementwise (events of no dimension): the batch shape of the parameters broadcasts against that of x.
+
+    Args:
+        layers: the first has d = 1, the last e = 1, and each d is the e before it.
+
+    Raises:
+        ValueError: the layers do not fit one another, or a slope is not positive.
+
+    Source:
+        Huang et al. 2018, section 3.2 (deep dense sigmoidal flows, equations 9 to 11).
+
+    Differs:
+        The original clips as for `DeepSigmoidal`, and forms a tensor (batch, D, e, K, d) for the log-determinant.
+    """
+
+    _function, _bracket = staticmethod(evaluate), staticmethod(bracket)
+
+    def __init__(self, layers: Sequence[DenseLayer]) -> None:
+        super().__init__(event_ndims_in=0)
+        self._layers = tuple(layers)
+        self._batch = _require_layers(self._layers)
+
+    def _parameters(self) -> tuple[DenseLayer, ...]:
+        return self._layers
+
+    def _prepared(self, shape: tuple[int, ...]) -> tuple[DenseLayer, ...]:
+        return tuple(_weighted(layer, shape) for layer in self._layers)
+
+
+def _weighted(layer: DenseLayer, shape: tuple[int, ...]) -> DenseLayer:
+    """Units first, and weights for logits: half of their range for the matrix, half for the vector beside it."""
+    return DenseLayer(
+        slopes=units_first(layer.slopes, shape),
+        offsets=units_first(layer.offsets, shape),
+        in_logits=weights(units_first(layer.in_logits, shape), 0.5),
+        out_logits=weights(units_first(layer.out_logits, shape), 0.5),
+        in_matrix=matrix_weights(layer.in_matrix, 0.5),
+        out_matrix=matrix_weights(layer.out_matrix, 0.5),
+    )
 
 
 def _require_layers(layers: tuple[DenseLayer, ...]) -> tuple[int, ...]:

@@ -1,21 +1,37 @@
 """The deep sigmoidal flow's scalar map: the logit of a mixture of sigmoids, exact in log space, both ways."""
 
-from typing import Any
-
-import distrax
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk.bijectors.checks import require_broadcast, require_floating
+from mlrisk.bijectors.increasing import IncreasingMap, require_positive, units_first
 from mlrisk.bijectors.log_space import sigmoids, weights
-from mlrisk.bijectors.root_finding import implicit_inverse
 
 Units = tuple[Array, Array, Array]
 """Slopes, offsets and weights (or logits)."""
 
 
-class DeepSigmoidal(distrax.Bijector):
+def evaluate(units: Units, x: Array) -> tuple[Array, Array]:
+    """``(y, log y')`` for slopes, offsets and unnormalised weights shaped (K, *x.shape)."""
+    slopes, offsets, masses = units
+    parts = sigmoids(slopes * x[None] + offsets)
+    log_s = jnp.log((masses * parts.below).sum(0)) + parts.log_below
+    log_c = jnp.log((masses * parts.above).sum(0)) + parts.log_above
+    log_d = jnp.log((masses * slopes * parts.slope).sum(0)) + parts.log_slope
+    return log_s - log_c, log_d + jnp.log(masses.sum(0)) - log_s - log_c
+
+
+def bracket(units: Units, y: Array) -> tuple[Array, Array, Array]:
+    """``min_j`` and ``max_j`` of ``(y - b_j) / a_j``, between which the root lies, and their weighted mean to start at.
+
+    From the mean, Newton's method takes a step or two fewer than from the middle of the bracket.
+    """
+    slopes, offsets, masses = units
+    ends = (y[None] - offsets) / slopes
+    return ends.min(0), ends.max(0), (masses * ends).sum(0) / masses.sum(0)
+
+
+class DeepSigmoidal(IncreasingMap):
     """An increasing map of the real line onto itself: ``y = logit(sum_j w_j sigmoid(a_j x + b_j))``.
 
     ``w = softmax(logits)``; ``y = S - C`` with ``S = log sum_j w_j sigmoid(p_j)`` and
@@ -43,6 +59,8 @@ class DeepSigmoidal(distrax.Bijector):
         largest (600 in float64) counts as lying there.
     """
 
+    _function, _bracket = staticmethod(evaluate), staticmethod(bracket)
+
     def __init__(
         self,
         slopes: Float[Array, "*batch K"],
@@ -63,80 +81,9 @@ class DeepSigmoidal(distrax.Bijector):
         self._batch = require_broadcast("logits", jnp.shape(logits)[:-1], "slopes and offsets", self._batch)
         self._slopes, self._offsets, self._logits = slopes, offsets, logits
 
-    def forward_and_log_det(self, x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
-        """``y`` and ``log dy/dx``, each in the shape that x and the parameters broadcast to.
-
-        Raises:
-            ValueError: the shape or dtype of x does not fit the parameters.
-        """
-        units, x = self._aligned("x", x)
-        return evaluate(units, x)
-
-    def inverse_and_log_det(self, y: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape2"], Float[Array, "*shape2"]]:
-        """``x`` and ``log dx/dy``, to a few ulp of y.
-
-        Raises:
-            ValueError: the shape or dtype of y does not fit the parameters.
-        """
-        units, y = self._aligned("y", y)
-        x = implicit_inverse(evaluate, bracket, units, y)
-        return x, -evaluate(units, x)[1]
-
-    def inverse(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape2"]:
-        """``x``, without the log-determinant."""
-        units, y = self._aligned("y", y)
-        return implicit_inverse(evaluate, bracket, units, y)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        """Whether the other is such a map of the very same parameters."""
-        return type(other) is DeepSigmoidal and all(
-            mine is theirs for mine, theirs in zip(self._units(), other._units(), strict=True)
-        )
-
-    def _units(self) -> Units:
+    def _parameters(self) -> Units:
         return self._slopes, self._offsets, self._logits
 
-    def _aligned(self, name: str, value: Array) -> tuple[Units, Array]:
-        require_floating(name, value, self._slopes.dtype)
-        shape = require_broadcast(name, jnp.shape(value), "the parameters'", self._batch)
-        slopes, offsets, logits = (units_first(unit, shape) for unit in self._units())
-        return (slopes, offsets, weights(logits)), jnp.broadcast_to(value, shape)
-
-
-def units_first(values: Array, shape: tuple[int, ...]) -> Array:
-    """(*batch, K) broadcast to a batch shape, with the units as the leading axis."""
-    return jnp.moveaxis(jnp.broadcast_to(values, (*shape, values.shape[-1])), -1, 0)
-
-
-def evaluate(units: Units, x: Array) -> tuple[Array, Array]:
-    """``(y, log y')`` for slopes, offsets and unnormalised weights shaped (K, *x.shape)."""
-    slopes, offsets, masses = units
-    parts = sigmoids(slopes * x[None] + offsets)
-    log_s = jnp.log((masses * parts.below).sum(0)) + parts.log_below
-    log_c = jnp.log((masses * parts.above).sum(0)) + parts.log_above
-    log_d = jnp.log((masses * slopes * parts.slope).sum(0)) + parts.log_slope
-    return log_s - log_c, log_d + jnp.log(masses.sum(0)) - log_s - log_c
-
-
-def bracket(units: Units, y: Array) -> tuple[Array, Array, Array]:
-    """``min_j`` and ``max_j`` of ``(y - b_j) / a_j``, between which the root lies, and their weighted mean to start at.
-
-    From the mean, Newton's method takes a step or two fewer than from the middle of the bracket.
-    """
-    slopes, offsets, masses = units
-    ends = (y[None] - offsets) / slopes
-    return ends.min(0), ends.max(0), (masses * ends).sum(0) / masses.sum(0)
-
-
-def require_positive(name: str, value: Any) -> None:
-    """Refuses slopes that are known and not positive; traced ones are the caller's word.
-
-    Raises:
-        ValueError: one of them is zero, negative or NaN.
-    """
-    try:
-        wrong = not bool((value > 0).all())
-    except jax.errors.TracerBoolConversionError:
-        return
-    if wrong:
-        raise ValueError(f"{name}: {jnp.min(value)} is not allowed; all must be positive")
+    def _prepared(self, shape: tuple[int, ...]) -> Units:
+        slopes, offsets, logits = (units_first(unit, shape) for unit in self._parameters())
+        return slopes, offsets, weights(logits)
