@@ -57,6 +57,8 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
                 label = f"{CALLS[call]}: exponent {slopes[axis, call]:.2f}"
                 axes.plot(x, y, marker="o", color=report.PALETTE[color], label=label)
             axes.set(xscale="log", yscale="log", xlabel={"D": "variables D"}.get(axis, axis))
+            axes.set_xticks(AXES[axis], labels=map(str, AXES[axis]), fontsize=6)
+            axes.minorticks_off()
             axes.legend(fontsize=6)
         made.axes[0].set(ylabel="time, ms")
         made.savefig(path, dpi=150, bbox_inches="tight")
