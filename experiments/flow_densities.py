@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +21,7 @@ from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, block_length, from_fit, make_train, merge, sweep
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
 from mlrisk.harness.outcomes import last_values, mean_cells
+from mlrisk.models.whitened import standard_normal
 from mlrisk.objectives import log_density, maximum_likelihood
 from mlrisk.report import PALETTE, Cell, Claim, Obtained, Plate, Tables
 from mlrisk.types import Examples, Metrics, Model, Objective, Params, RandomKey, Scalar
@@ -96,14 +96,10 @@ def make_model(config: Config, kind: str) -> Flow:
     return masked_autoregressive_flow(2, transformer=transformer, **sizes)
 
 
-def _base() -> distrax.Distribution:
-    return distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
-
-
 # 4. Objective ---------------------------------------------------------------------------------------------------
 def make_objective(config: Config, flow: Flow) -> Objective:
     """Mean negative log-likelihood of the inputs, in nats."""
-    likelihood = maximum_likelihood(flow, _base())
+    likelihood = maximum_likelihood(flow, standard_normal(2))
 
     def objective(params: Params, batch: Examples, hyper: Condition, key: RandomKey) -> tuple[Scalar, Any]:
         return likelihood(params, batch.inputs, hyper, key)
@@ -137,7 +133,7 @@ def _fit(config: Config, kind: str, data: Data, key: RandomKey, folder: Path) ->
     fit = sweep(train, keys, hypers, lanes=config.lanes or "auto", run_dir=folder)
     firsts = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, 0]), fit.state.params)
     flat = data.pixels.reshape(len(NAMES), -1, 2)
-    picture = jax.jit(lambda all: jax.lax.map(lambda one: log_density(flow, _base(), *one), all))
+    picture = jax.jit(lambda all: jax.lax.map(lambda one: log_density(flow, standard_normal(2), *one), all))
     density = np.asarray(picture((firsts, flat))).reshape(data.log_density.shape)
     return from_fit(fit, probe_every=every, settings={"density": NAMES})._replace(arrays={"density": density})
 
@@ -145,7 +141,7 @@ def _fit(config: Config, kind: str, data: Data, key: RandomKey, folder: Path) ->
 def _probe(flow: Flow, data: Data) -> Callable[..., Metrics]:
     def probe(state: Any, key: RandomKey, hyper: Condition) -> Metrics:
         del key
-        found = log_density(flow, _base(), state.params, data.test[hyper.condition])
+        found = log_density(flow, standard_normal(2), state.params, data.test[hyper.condition])
         return {"kl": (data.test_log_density[hyper.condition] - found).mean()}
 
     return probe

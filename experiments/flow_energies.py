@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +22,7 @@ from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, block_length, from_fit, make_train, merge, sweep
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
 from mlrisk.harness.outcomes import Outcomes, last_values, mean_cells, share_cells
+from mlrisk.models.whitened import standard_normal
 from mlrisk.objectives import fitness, log_density, reverse_kl
 from mlrisk.report import PALETTE, Cell, Claim, Obtained, Plate, Tables
 from mlrisk.types import Metrics, Model, Objective, RandomKey
@@ -95,10 +95,6 @@ def make_model(config: Config, kind: str) -> Flow:
     return neural_autoregressive_flow(2, transformer=kind, parallel="forward", **sizes)  # type: ignore
 
 
-def _base() -> distrax.Distribution:
-    return distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
-
-
 def _target(points: Float[Array, "n 2"], hyper: Hyper) -> Float[Array, " n"]:
     return jax.lax.switch(hyper.energy, [energy.function for energy in ENERGIES.values()], points)
 
@@ -106,7 +102,7 @@ def _target(points: Float[Array, "n 2"], hyper: Hyper) -> Float[Array, " n"]:
 # 4. Objective ---------------------------------------------------------------------------------------------------
 def make_objective(config: Config, flow: Flow) -> Objective:
     """Reverse Kullback-Leibler divergence up to the log-normaliser: ``E_q[log q - log p~]``."""
-    return reverse_kl(flow, _target, config.batch_size, _base())
+    return reverse_kl(flow, _target, config.batch_size, standard_normal(2))
 
 
 # 5. Run ---------------------------------------------------------------------------------------------------------
@@ -129,7 +125,9 @@ def _fit(config: Config, kind: str, data: Data, key: RandomKey, folder: Path) ->
         num_steps=config.num_steps, probe_every=every,
     )  # fmt: skip
     shape, flat = data.pixels.shape[:2], data.pixels.reshape(-1, 2)
-    picture = jax.jit(lambda all: jax.lax.map(lambda p: log_density(flow, _base(), p, flat).reshape(shape), all))
+    picture = jax.jit(
+        lambda all: jax.lax.map(lambda p: log_density(flow, standard_normal(2), p, flat).reshape(shape), all)
+    )
     parts, pictures = {}, {}
     for part, (names, seeds) in _parts(config).items():
         hypers, keys = Hyper(jnp.asarray([NAMES.index(n) for n in names])), prng.lane_keys(key, seeds)
@@ -150,7 +148,7 @@ def _parts(config: Config) -> dict[str, tuple[tuple[str, ...], int]]:
 
 def _probe(config: Config, flow: Flow, normalisers: Float[Array, " energies"]) -> Callable[..., Metrics]:
     def probe(state: Any, key: RandomKey, hyper: Hyper) -> Metrics:
-        found, points, _ = fitness(flow, _target, _base(), state.params, key, config.eval_samples, hyper)
+        found, points, _ = fitness(flow, _target, standard_normal(2), state.params, key, config.eval_samples, hyper)
         exact, masses = normalisers[hyper.energy], mode_masses(points)
         return {
             "gap": exact - found.elbo,

@@ -21,6 +21,7 @@ from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, block_length, from_fit, make_train, merge, sweep
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
 from mlrisk.harness.outcomes import last_values, mean_cells
+from mlrisk.models.whitened import standard_normal
 from mlrisk.objectives import fitness, log_density, reverse_kl, tempering
 from mlrisk.report import PALETTE, Cell, Claim, Obtained, Plate, Tables
 from mlrisk.types import Metrics, Model, Objective, Params, RandomKey
@@ -85,10 +86,6 @@ def make_model(config: Config, kind: str) -> Flow:
     return Flow(flow.init, bijector)
 
 
-def _base() -> distrax.Distribution:
-    return distrax.Independent(distrax.Normal(jnp.zeros(1), jnp.ones(1)), 1)
-
-
 def _target(points: Float[Array, "n 1"]) -> Float[Array, " n"]:
     return sine.log_likelihood(points[:, 0])
 
@@ -96,7 +93,7 @@ def _target(points: Float[Array, "n 1"]) -> Float[Array, " n"]:
 # 4. Objective ---------------------------------------------------------------------------------------------------
 def make_objective(config: Config, flow: Flow) -> Objective:
     """Tempered reverse Kullback-Leibler divergence: ``E_q[log q - w log-likelihood]``; the prior is constant."""
-    return reverse_kl(flow, _target, config.batch_size, _base())
+    return reverse_kl(flow, _target, config.batch_size, standard_normal(1))
 
 
 # 5. Run ---------------------------------------------------------------------------------------------------------
@@ -124,14 +121,14 @@ def _fit(config: Config, kind: str, data: Data, key: RandomKey, folder: Path) ->
     )
     fit = sweep(train, prng.lane_keys(key, config.seeds), lanes=config.lanes or "auto", run_dir=folder)
     points = data.frequency[:, None]
-    curve = jax.jit(lambda all: jax.lax.map(lambda params: log_density(flow, _base(), params, points), all))
+    curve = jax.jit(lambda all: jax.lax.map(lambda params: log_density(flow, standard_normal(1), params, points), all))
     density = np.asarray(curve(jax.tree.map(jnp.asarray, fit.state.params)))
     return from_fit(fit, probe_every=every)._replace(arrays={"density": density})
 
 
 def _probe(config: Config, flow: Flow, data: Data) -> Callable[..., Metrics]:
     def probe(state: Any, key: RandomKey) -> Metrics:
-        found, points, _ = fitness(flow, _target, _base(), state.params, key, config.eval_samples)
+        found, points, _ = fitness(flow, _target, standard_normal(1), state.params, key, config.eval_samples)
         masses, exact = sine.mode_masses(points[:, 0]), data.oracle.log_integral
         apart = jnp.abs(masses - jnp.asarray(data.oracle.masses, jnp.float32)).sum() / 2
         named = {f"mass {mode}": mass for mode, mass in zip(MODES, masses, strict=True)}

@@ -7,11 +7,11 @@ from typing import Any
 import distrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from mlrisk.bijectors.checks import require_broadcast, require_order
+from mlrisk.bijectors.checks import require_broadcast, require_order, same_leaves
 from mlrisk.bijectors.made import MADE
+from mlrisk.bijectors.permutation import permuted, undone
 from mlrisk.bijectors.sweeping import activation_slopes, linear_sweep, sweep
 from mlrisk.bijectors.transformers import Transformer
 from mlrisk.types import Params, RandomKey
@@ -92,8 +92,7 @@ class Autoregressive(distrax.Bijector):
         """Whether the other has the same structure and the very same parameters and context."""
         if type(other) is not Autoregressive or (self._static, self._order) != (other._static, other._order):
             return False
-        mine, theirs = (jax.tree.leaves((b._params, b._context)) for b in (self, other))
-        return len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
+        return same_leaves((self._params, self._context), (other._params, other._context))
 
     def _flat(self, name: str, value: Array) -> tuple[Array, Array | None, tuple[int, ...]]:
         """Variables in their order (D, n) and contexts (C, n) as columns, and the leading shape that both came from."""
@@ -107,8 +106,7 @@ class Autoregressive(distrax.Bijector):
         return permuted(rows, self._order).T, context, shape
 
     def _unflat(self, columns: Array, shape: tuple[int, ...]) -> Array:
-        back = tuple(int(place) for place in np.argsort(self._order))
-        return permuted(columns.T, back).reshape(*shape, len(back))
+        return permuted(columns.T, undone(self._order)).reshape(*shape, len(self._order))
 
 
 def init_params(conditioner: MADE, transformer: Transformer, key: RandomKey, dtype: Any = jnp.float32) -> Params:
@@ -120,15 +118,6 @@ def init_params(conditioner: MADE, transformer: Transformer, key: RandomKey, dty
     *layers, last = conditioner.init(network, dtype)
     bias = transformer.start(start, conditioner.event_size, dtype).T.reshape(-1)
     return {"conditioner": (*layers, last | {"bias": bias}), "shared": transformer.init(shared, dtype)}
-
-
-def permuted(values: Array, order: tuple[int, ...]) -> Array:
-    """The last axis in another order; the two that cost nothing are recognised."""
-    if order == tuple(range(len(order))):
-        return values
-    if order == tuple(reversed(range(len(order)))):
-        return values[..., ::-1]
-    return values[..., np.asarray(order)]
 
 
 def _forward(static: Static, params: Params, context: Array | None, x: Array) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 
@@ -83,3 +84,29 @@ def require_order(name: str, order: Sequence[int], size: int) -> tuple[int, ...]
     if sorted(plain) != list(range(size)):
         raise ValueError(f"{name}: {order!r} is not an ordering; it must hold each of 0 to {size - 1} once")
     return plain
+
+
+def require_context(context: Any, size: int, dtype: Any, owner: str) -> None:
+    """Refuses a context that is missing, not wanted, or of another size or dtype.
+
+    Args:
+        context: an array, or None.
+        size: what its last axis must be; 0 where none is wanted.
+        dtype: the parameters' dtype.
+        owner: whose context it is, for the message.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if (context is None) != (size == 0):
+        found = "None" if context is None else f"of shape {jnp.shape(context)}"
+        raise ValueError(f"context: {found} is not allowed; this {owner} has context_size {size}")
+    if context is not None:
+        require_floating("context", context, dtype)
+        require_event("context", context, size)
+
+
+def same_leaves(mine: Any, theirs: Any) -> bool:
+    """Whether two trees hold the very same arrays: identity, as values may be traced."""
+    pairs = jax.tree.leaves(mine), jax.tree.leaves(theirs)
+    return len(pairs[0]) == len(pairs[1]) and all(a is b for a, b in zip(*pairs, strict=True))

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mlrisk.bijectors.autoregressive import permuted
-from mlrisk.bijectors.checks import require_broadcast, require_event, require_floating, require_order
+from mlrisk.bijectors.checks import require_broadcast, require_event, require_floating, require_order, same_leaves
 from mlrisk.bijectors.made import MADE
+from mlrisk.bijectors.permutation import permuted, undone
 from mlrisk.bijectors.transformers import Transformer
 from mlrisk.types import Params, RandomKey
 
@@ -73,8 +73,7 @@ class Coupling(distrax.Bijector):
         """Whether the other has the same structure and the very same parameters and context."""
         if type(other) is not Coupling or (self._static, self._order) != (other._static, other._order):
             return False
-        mine, theirs = (jax.tree.leaves((b._params, b._context)) for b in (self, other))
-        return len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
+        return same_leaves((self._params, self._context), (other._params, other._context))
 
     def _parts(self, name: str, value: Array) -> tuple[Array, Array, distrax.Bijector]:
         (conditioner, transformer), params = self._static, self._params
@@ -97,8 +96,7 @@ class Coupling(distrax.Bijector):
         return raw.reshape(*move.shape, self._static[1].num_params)
 
     def _joined(self, stay: Array, moved: Any) -> Array:
-        back = tuple(sorted(range(len(self._order)), key=self._order.__getitem__))
-        return permuted(jnp.concatenate([stay, moved], axis=-1), back)
+        return permuted(jnp.concatenate([stay, moved], axis=-1), undone(self._order))
 
 
 def init_coupling(

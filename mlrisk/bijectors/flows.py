@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mlrisk.bijectors.autoregressive import Autoregressive, init_params
-from mlrisk.bijectors.checks import require_choice, require_count, require_event, require_floating
+from mlrisk.bijectors.checks import require_choice, require_context, require_count
 from mlrisk.bijectors.coupling import Coupling, init_coupling
 from mlrisk.bijectors.made import MADE
 from mlrisk.bijectors.mixing import Mixing, init_mixing
@@ -227,18 +227,9 @@ def _flow(layers: list[_Layer], size: int, context_size: int, parallel: str, dty
         return tuple(layer.init(k) for layer, k in zip(layers, keys, strict=True))
 
     def bijector(params: Params, context: Float[Array, "*batch C"] | None = None) -> distrax.Bijector:
-        _require_context(context, context_size, dtype)
+        require_context(context, context_size, dtype, "flow")
         parts = [layer.bijector(own, context) for layer, own in zip(layers, params, strict=True)]
         chain = parts[0] if len(parts) == 1 else distrax.Chain(parts[::-1])
         return chain if parallel == "forward" else distrax.Inverse(chain)
 
     return Flow(init, bijector)
-
-
-def _require_context(context: Any, size: int, dtype: Any) -> None:
-    if (context is None) != (size == 0):
-        found = "None" if context is None else f"of shape {jnp.shape(context)}"
-        raise ValueError(f"context: {found} is not allowed; this flow has context_size {size}")
-    if context is not None:
-        require_floating("context", context, dtype)
-        require_event("context", context, size)

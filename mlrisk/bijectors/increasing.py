@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from mlrisk.bijectors.checks import require_broadcast, require_floating
+from mlrisk.bijectors.checks import require_broadcast, require_floating, same_leaves
 from mlrisk.bijectors.root_finding import Bracket, Increasing, implicit_inverse
 
 
@@ -49,10 +49,7 @@ class IncreasingMap(distrax.Bijector):
 
     def same_as(self, other: distrax.Bijector) -> bool:
         """Whether the other is such a map of the very same parameters."""
-        if type(other) is not type(self):
-            return False
-        mine, theirs = (jax.tree.leaves(bijector._parameters()) for bijector in (self, other))
-        return len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
+        return type(other) is type(self) and same_leaves(self._parameters(), other._parameters())
 
     @abc.abstractmethod
     def _parameters(self) -> PyTree: ...

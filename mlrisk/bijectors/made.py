@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from mlrisk.bijectors.checks import require_choice, require_count, require_event, require_floating
+from mlrisk.bijectors.checks import require_choice, require_context, require_count, require_event, require_floating
 from mlrisk.types import Params, RandomKey
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -220,12 +220,7 @@ class MADE:
         dtype = params[0]["kernel"].dtype
         require_floating(name, x, dtype)
         require_event(name, x, self.event_size)
-        if (context is None) != (self.context_size == 0):
-            found = "None" if context is None else f"of shape {jnp.shape(context)}"
-            raise ValueError(f"context: {found} is not allowed; this conditioner has context_size {self.context_size}")
-        if context is not None:
-            require_floating("context", context, dtype)
-            require_event("context", context, self.context_size)
+        require_context(context, self.context_size, dtype, "conditioner")
 
 
 def _columns(values: Array, shape: tuple[int, ...]) -> Array:

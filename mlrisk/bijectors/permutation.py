@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from mlrisk.bijectors.autoregressive import permuted
 from mlrisk.bijectors.checks import require_event, require_order
 
 
@@ -43,9 +42,22 @@ class Permutation(distrax.Bijector):
             ValueError: y has no last axis of that length.
         """
         require_event("y", y, len(self._order))
-        back = tuple(int(place) for place in np.argsort(self._order))
-        return permuted(y, back), jnp.zeros(y.shape[:-1], y.dtype)
+        return permuted(y, undone(self._order)), jnp.zeros(y.shape[:-1], y.dtype)
 
     def same_as(self, other: distrax.Bijector) -> bool:
         """Whether the other reorders in the same way."""
         return type(other) is Permutation and self._order == other._order
+
+
+def permuted(values: Array, order: tuple[int, ...]) -> Array:
+    """The last axis in another order; the two that cost nothing are recognised."""
+    if order == tuple(range(len(order))):
+        return values
+    if order == tuple(reversed(range(len(order)))):
+        return values[..., ::-1]
+    return values[..., np.asarray(order)]
+
+
+def undone(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that takes another back: a permutation by both leaves all in place."""
+    return tuple(int(place) for place in np.argsort(order))

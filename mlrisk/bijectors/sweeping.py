@@ -69,7 +69,7 @@ def sweep(conditioner: MADE, params: Params, context: Array | None, inputs: PyTr
         x, (D, n): one row a variable.
     """
     activation = ACTIVATIONS[conditioner.activation]
-    active = [lambda z, _: activation(z)] * count_activations(conditioner)
+    active = [lambda z, _: activation(z)] * len(_hidden_cuts(conditioner))
     return _scan(conditioner, _blocks(conditioner, params, context), active, [()] * len(active), inputs, solve, rows)
 
 
@@ -96,11 +96,6 @@ def linear_sweep(
     active = [lambda z, slope: slope * z] * len(slopes)
     own = [_rows(slope, where) for slope, where in zip(slopes, cuts, strict=True)]
     return _scan(conditioner, blocks, active, own, inputs, solve, rows)
-
-
-def count_activations(conditioner: MADE) -> int:
-    """How often an activation is applied in one pass."""
-    return len(_hidden_cuts(conditioner))
 
 
 def _hidden_cuts(conditioner: MADE) -> list[Cut]:
