@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 Params = PyTree
@@ -19,17 +20,24 @@ class Examples(NamedTuple):
     labels: Int[Array, " n"]
 
 
+Disturb = Callable[[Array, RandomKey], Array]
+"""``(values, key) -> values`` of the same shape: dropout or noise on a layer."""
+
+
 class Model(NamedTuple):
-    """A model as a pair of pure functions, and a third where training differs from prediction.
+    """A model as a pair of pure functions, and two more where training differs from prediction.
 
     ``init(key) -> params``; ``apply(params, inputs) -> outputs`` on a batch (n, *shape);
     ``apply_train(params, inputs, key) -> (outputs, state)`` for models with batch statistics or dropout, where
     ``state`` is a dict of the top-level entries of ``params`` to replace after the optimiser step (may be empty).
+    ``apply_disturbed(params, inputs, key, disturb)`` is the same with ``disturb(values, key)`` applied to the output
+    of every hidden layer.
     """
 
     init: Callable[[RandomKey], Params]
     apply: Callable[[Params, Array], Any]
     apply_train: Callable[[Params, Array, RandomKey], tuple[Any, dict[str, Any]]] | None = None
+    apply_disturbed: Callable[[Params, Array, RandomKey, Disturb], tuple[Any, dict[str, Any]]] | None = None
 
 
 class Aux(NamedTuple):
@@ -53,3 +61,8 @@ Probe = Callable[..., Metrics]
 
 Called at the end of each block; metrics may be arrays of any shape.
 """
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether a value can be looked at now, rather than stand for one inside ``jit``, ``vmap`` or ``grad``."""
+    return not isinstance(value, Tracer)

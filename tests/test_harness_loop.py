@@ -102,6 +102,19 @@ def test_best_snapshot_is_the_state_at_the_best_probe_and_patience_freezes_the_l
     np.testing.assert_array_equal(fit.history["val/score"][5:], fit.history["val/score"][4])
 
 
+def test_a_lane_stops_at_its_target_and_keeps_its_last_row():
+    probe = {"val": lambda state, key: {"score": state.step.astype(jnp.float32)}}
+    train = trained(num_steps=20, probe_every=2, probes=probe, best=BestRule("val/score", target=6.0))
+    fit = jax.jit(train)(KEY)
+    assert int(fit.stopped_at) == int(fit.state.step) == int(fit.state.best.step) == 6
+    np.testing.assert_array_equal(fit.history["val/score"], [2, 4, 6, 6, 6, 6, 6, 6, 6, 6])
+    never = jax.jit(trained(num_steps=4, probe_every=2, probes=probe, best=BestRule("val/score", target=7.0)))(KEY)
+    assert int(never.stopped_at) == -1
+    falling = {"val": lambda state, key: {"score": -state.step.astype(jnp.float32)}}
+    low = BestRule("val/score", "min", target=-3.5)
+    assert int(jax.jit(trained(num_steps=8, probe_every=2, probes=falling, best=low))(KEY).stopped_at) == 4
+
+
 def test_min_mode_ignores_values_that_are_not_finite():
     probe = {"val": lambda state, key: {"loss": jnp.where(state.step < 3, jnp.nan, state.step.astype(jnp.float32))}}
     fit = trained(num_steps=5, probe_every=1, probes=probe, best=BestRule("val/loss", "min"))(KEY)

@@ -5,12 +5,14 @@ from mlrisk.data.dequantised import dequantised_digits
 from mlrisk.data.energies import ENERGIES, Energy, find_energy, log_normaliser
 from mlrisk.data.loading import load
 from mlrisk.data.noise import Corrupted, rand_x, rand_y
+from mlrisk.data.noise_levels import NoiseLevel, NoiseLevelSampler, NoisyExamples, noisy_examples
 from mlrisk.data.patches import bsds300_patches
 from mlrisk.data.preparing import prepare
 from mlrisk.data.preprocess import Moments, moments, standardise, subset
 from mlrisk.data.rows import RowSampler
 from mlrisk.data.sampling import EpochSampler, MaskedSampler, epoch_rows, permuted_index
 from mlrisk.data.sources import SOURCES, Dataset, Source, SourceStatus, list_sources, search_path
+from mlrisk.data.splits import Split, train_and_validation
 from mlrisk.data.tabular import load_hdf5, load_tabular
 from mlrisk.data.toys import TOYS, Toy, find_toy
 from mlrisk.data.uci import Tabular
@@ -28,9 +30,13 @@ __all__ = [
     "EpochSampler",
     "MaskedSampler",
     "Moments",
+    "NoiseLevel",
+    "NoiseLevelSampler",
+    "NoisyExamples",
     "RowSampler",
     "Source",
     "SourceStatus",
+    "Split",
     "Tabular",
     "Toy",
     "bsds300_patches",
@@ -45,6 +51,7 @@ __all__ = [
     "log_normaliser",
     "moments",
     "noise_conditions",
+    "noisy_examples",
     "permuted_index",
     "prepare",
     "rand_x",
@@ -52,4 +59,5 @@ __all__ = [
     "search_path",
     "standardise",
     "subset",
+    "train_and_validation",
 ]

@@ -114,7 +114,7 @@ class Train:
 
     def _one(self, block: Int[Array, ""], progress: Progress, hyper: Hyper) -> Progress:
         state, history = progress
-        if self.best is None or self.best.patience is None:
+        if self.best is None or not self.best.stops:
             state, row = self._block(state, hyper)
         else:
             previous = jax.tree.map(lambda h: h[jnp.maximum(block - 1, 0)], history)

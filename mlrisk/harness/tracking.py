@@ -4,7 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from mlrisk.types import Metrics, Params
 
@@ -20,15 +20,22 @@ class Best(NamedTuple):
 class BestRule(NamedTuple):
     """Keep the parameters at the best value of ``metric`` (a history name such as ``val/accuracy``).
 
-    With ``patience`` p, a lane whose best is more than p probe blocks old stops: its state stays as it is, and its
-    later history repeats the last row. A value that is not finite is never the best. With ``of="average"`` the
-    snapshot is of the averaged parameters: for metrics whose probe reads ``state.average``.
+    With ``patience`` p, a lane whose best is more than p probe blocks old stops; with a ``target``, one whose best
+    has reached it. A stopped lane's state stays as it is, and its later history repeats the last row. A value that
+    is not finite is never the best. With ``of="average"`` the snapshot is of the averaged parameters: for metrics
+    whose probe reads ``state.average``.
     """
 
     metric: str
     mode: Literal["max", "min"] = "max"
     patience: int | None = None
     of: Literal["params", "average"] = "params"
+    target: float | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether a lane may end before its last step."""
+        return self.patience is not None or self.target is not None
 
     def start(self, params: Params) -> Best:
         """The snapshot before any probe: the initial parameters, at the worst possible value."""
@@ -49,10 +56,17 @@ class BestRule(NamedTuple):
         fresh = Best(getattr(state, self.of), value, state.step)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), fresh, state.best)
         state = state._replace(best=best)
-        if self.patience is None:
+        if not self.stops:
             return state
-        waited = (state.step - best.step) > self.patience * probe_every
-        return state._replace(stopped_at=jnp.where(waited, state.step, state.stopped_at))
+        return state._replace(stopped_at=jnp.where(self._done(best, state.step, probe_every), state.step, -1))
+
+    def _done(self, best: Best, step: Int[Array, ""], probe_every: int) -> Bool[Array, ""]:
+        done = jnp.zeros((), bool)
+        if self.patience is not None:
+            done |= (step - best.step) > self.patience * probe_every
+        if self.target is not None:
+            done |= best.value >= self.target if self.mode == "max" else best.value <= self.target
+        return done
 
 
 def average(previous: Params | None, params: Params, step: Int[Array, ""], decay: float | None) -> Params | None:

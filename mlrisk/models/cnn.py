@@ -7,9 +7,9 @@ from jaxtyping import Array, Float
 from mlrisk.errors import BadInput, one_of
 from mlrisk.models.convolution import PADDINGS, Conv
 from mlrisk.models.initialisers import Initialiser, initialiser
-from mlrisk.models.linen import from_linen, require_sizes
+from mlrisk.models.linen import disturbed, from_linen, require_sizes
 from mlrisk.models.pooling import max_pool
-from mlrisk.types import Model
+from mlrisk.types import Disturb, Model
 
 
 class _AlexnetSmall(nn.Module):
@@ -25,7 +25,9 @@ class _AlexnetSmall(nn.Module):
     kernel_init: Initialiser
 
     @nn.compact
-    def __call__(self, images: Float[Array, "n height width c"], *, train: bool = False) -> Float[Array, "n classes"]:
+    def __call__(
+        self, images: Float[Array, "n height width c"], *, train: bool = False, disturb: Disturb | None = None
+    ) -> Float[Array, "n classes"]:
         def normalise(values: Array) -> Array:
             return nn.BatchNorm(use_running_average=not train, momentum=self.momentum, use_fast_variance=False)(values)
 
@@ -34,10 +36,11 @@ class _AlexnetSmall(nn.Module):
         for features in self.channels:
             conv = Conv(features, self.kernel, self.kernel_init, padding=self.padding, use_bias=False)
             values = max_pool(jax.nn.relu(normalise(conv(values))), self.pool, self.pool_stride)
+            values = disturbed(self, values, disturb)
         values = values.reshape(values.shape[0], -1)
         for features in self.dense:
             layer = nn.Dense(features, use_bias=False, kernel_init=self.kernel_init)
-            values = jax.nn.relu(normalise(layer(values)))
+            values = disturbed(self, jax.nn.relu(normalise(layer(values))), disturb)
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(values)
 
 
@@ -76,7 +79,7 @@ def alexnet_small(
     Returns:
         A `Model` with ``params = {"params": ..., "batch_stats": ...}``. ``apply`` normalises by the running
         averages; ``apply_train`` by the batch, and returns the new ``batch_stats``. No gradient reaches
-        ``batch_stats`` in training.
+        ``batch_stats`` in training. Hidden layers are disturbed after the pool or the ReLU.
 
     Raises:
         BadInput: an option is not allowed, or the images are too small for the crop, kernels and pools.
@@ -112,4 +115,4 @@ def alexnet_small(
         momentum,
         initialiser(init),
     )
-    return from_linen(module, tuple(input_shape), trains=True)
+    return from_linen(module, tuple(input_shape), trains=True, disturbs=True)

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk.errors import BadInput
-from mlrisk.types import Model, Params, RandomKey
+from mlrisk.types import Disturb, Model, Params, RandomKey
 
 
-def from_linen(module: nn.Module, input_shape: tuple[int, ...], *, trains: bool = False) -> Model:
+def from_linen(
+    module: nn.Module, input_shape: tuple[int, ...], *, trains: bool = False, disturbs: bool = False
+) -> Model:
     """A `Model` whose ``params`` are the module's variables: ``{"params": ...}`` and its other collections.
 
     The shapes are checked here, by tracing the initialisation without running it.
@@ -20,6 +22,8 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...], *, trains: bool 
         module: called as ``module(inputs)`` to predict and, if ``trains``, ``module(inputs, train=True)``.
         input_shape: shape of one input, without the batch axis.
         trains: whether training differs from prediction; `Model.apply_train` is None otherwise.
+        disturbs: whether the module takes ``disturb=`` and applies it by `disturbed` to each hidden layer;
+            `Model.apply_disturbed` is None otherwise.
 
     Returns:
         ``init(key)``, ``apply(params, inputs)`` and perhaps ``apply_train(params, inputs, key)``, whose state
@@ -40,12 +44,26 @@ def from_linen(module: nn.Module, input_shape: tuple[int, ...], *, trains: bool 
 
     state_names = [name for name in jax.eval_shape(init, jax.random.key(0)) if name != "params"]
 
-    def apply_train(params: Params, inputs: Float[Array, "n ..."], key: RandomKey) -> tuple[Any, dict[str, Any]]:
+    def train_call(params: Params, inputs: Array, key: RandomKey, **options: Any) -> tuple[Any, dict[str, Any]]:
         _require_batch(inputs, shape)
-        outputs, state = module.apply(params, inputs, train=True, mutable=state_names, rngs={"dropout": key})
+        options |= {"train": True} if trains else {}
+        outputs, state = module.apply(params, inputs, mutable=state_names, rngs={"dropout": key}, **options)
         return outputs, dict(state)
 
-    return Model(init, apply, apply_train if trains else None)
+    def apply_train(params: Params, inputs: Float[Array, "n ..."], key: RandomKey) -> tuple[Any, dict[str, Any]]:
+        return train_call(params, inputs, key)
+
+    def apply_disturbed(
+        params: Params, inputs: Float[Array, "n ..."], key: RandomKey, disturb: Disturb
+    ) -> tuple[Any, dict[str, Any]]:
+        return train_call(params, inputs, key, disturb=disturb)
+
+    return Model(init, apply, apply_train if trains else None, apply_disturbed if disturbs else None)
+
+
+def disturbed(layer: nn.Module, values: Array, disturb: Disturb | None) -> Array:
+    """The output of a hidden layer, disturbed with a key of its own where a disturbance is given."""
+    return values if disturb is None else disturb(values, layer.make_rng("dropout"))
 
 
 def require_sizes(field: str, sizes: tuple[int, ...], *, empty: bool = False) -> tuple[int, ...]:

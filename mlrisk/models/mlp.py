@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from mlrisk.errors import BadInput, one_of
 from mlrisk.models.initialisers import Initialiser, initialiser
-from mlrisk.models.linen import from_linen, require_sizes
-from mlrisk.types import Model
+from mlrisk.models.linen import disturbed, from_linen, require_sizes
+from mlrisk.types import Disturb, Model
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -31,10 +31,11 @@ class _MLP(nn.Module):
     kernel_init: Initialiser
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "n ..."]) -> Float[Array, "n outputs"]:
+    def __call__(self, inputs: Float[Array, "n ..."], *, disturb: Disturb | None = None) -> Float[Array, "n outputs"]:
         values = inputs.reshape(inputs.shape[0], -1)
         for size in self.hidden_sizes:
             values = self.activation(nn.Dense(size, kernel_init=self.kernel_init)(values))
+            values = disturbed(self, values, disturb)
         return nn.Dense(self.num_outputs, kernel_init=self.kernel_init)(values)
 
 
@@ -59,7 +60,8 @@ def mlp(
 
     Returns:
         A `Model` with ``params = {"params": {"Dense_0": {"kernel", "bias"}, ...}}``, biases starting at 0,
-        and logits (n, num_classes). It has no ``apply_train``: it trains as it predicts.
+        and logits (n, num_classes). It has no ``apply_train``: it trains as it predicts, unless
+        its hidden layers are disturbed (after the activation).
 
     Raises:
         BadInput: a size is not a positive integer, or a name is unknown.
@@ -69,4 +71,4 @@ def mlp(
     (outputs,) = require_sizes("num_classes", (num_classes,))
     hidden = require_sizes("hidden_sizes", hidden_sizes, empty=True)
     module = _MLP(hidden, outputs, ACTIVATIONS[activation], initialiser(init))
-    return from_linen(module, input_shape)
+    return from_linen(module, input_shape, disturbs=True)

@@ -23,10 +23,13 @@ from mlrisk.objectives.elbo import (
     penalised_kl,
     standard_normal_log_density,
 )
+from mlrisk.objectives.regularisers import Adversarial, Regularisers, regularised, weight_penalty
 
 __all__ = [
+    "Adversarial",
     "ElboTerms",
     "Fitness",
+    "Regularisers",
     "Tempered",
     "WeightedBounds",
     "accuracy",
@@ -43,7 +46,9 @@ __all__ = [
     "maximum_likelihood",
     "negative_elbo",
     "penalised_kl",
+    "regularised",
     "reverse_kl",
     "standard_normal_log_density",
     "tempering",
+    "weight_penalty",
 ]
