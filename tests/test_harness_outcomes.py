@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mlrisk.errors import BadInput
-from mlrisk.harness import Records, last_values, mean_cells, share_cells
+from mlrisk.harness import Fit, Records, curves, from_fit, last_values, mean_cells, merge, share_cells
 from mlrisk.measures import share_interval
 
 ROWS = [
@@ -44,3 +44,23 @@ def test_shares_have_exact_intervals():
     assert share_cells(np.zeros(20, bool))["high"] == pytest.approx(1 - 0.025 ** (1 / 20))
     with pytest.raises(BadInput, match="level: 2"):
         share_interval(np.ones(2, bool), 2)
+
+
+def test_curves_keep_seeds_and_blocks_of_every_setting_whatever_their_steps():
+    one, other = np.arange(12.0).reshape(2, 3, 2), np.arange(18.0).reshape(2, 3, 3)
+    none = np.full((2, 3), -1)
+    parts = {
+        name: from_fit(Fit(None, {"val/accuracy": values}, none, none), probe_every=5, settings={"level": [0.2, 0.8]})
+        for name, values in (("8", one), ("16", other))
+    }
+    records = merge(parts, "width")
+    found = curves(records, "val/accuracy", ("width", "level"))
+    assert list(found) == [("8", 0.2), ("8", 0.8), ("16", 0.2), ("16", 0.8)]
+    np.testing.assert_array_equal(found["16", 0.8], other[1])
+    np.testing.assert_array_equal(found["8", 0.2], one[0])
+    with pytest.raises(BadInput, match="different numbers of blocks"):
+        curves(records, "val/accuracy", ("level",))
+    with pytest.raises(BadInput, match="name: 'val/loss' is not among lane/diverged_at, lane/stopped_at, val/accuracy"):
+        curves(records, "val/loss", ("width",))
+    with pytest.raises(BadInput, match=r"by: \['depth'\] are no columns"):
+        curves(records, "val/accuracy", ("depth",))

@@ -1,15 +1,18 @@
 """What lanes ended with: the last value of each metric over seeds, and its interval as the cells of a table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
 from mlrisk.errors import BadInput
 from mlrisk.harness.records import Records
 from mlrisk.measures.intervals import bootstrap_interval, share_interval
 
+Curves = dict[tuple[Any, ...], Float[np.ndarray, "seeds blocks"]]
 Outcomes = dict[tuple[str, ...], Float[np.ndarray, " seeds"]]
 
 
@@ -54,3 +57,38 @@ def mean_cells(values: Float[np.ndarray, " seeds"]) -> dict[str, float | int]:
 def share_cells(hits: Bool[np.ndarray, " seeds"]) -> dict[str, float | int]:
     """The same cells for the share of seeds that hit, with its exact binomial interval."""
     return share_interval(hits)._asdict() | {"seeds": len(hits)}
+
+
+def curves(records: Records, name: str, by: Sequence[str]) -> Curves:
+    """One metric along training, for each setting.
+
+    Args:
+        records: of one or several sweeps, whose steps may differ from setting to setting.
+        name: ``"<split>/<metric>"``, as in the history.
+        by: columns that tell settings apart.
+
+    Returns:
+        ``settings -> (seeds, blocks)``, with settings as the columns have them, in the order of the lanes.
+
+    Raises:
+        BadInput: the records have no such column or metric, or a setting's lanes have different numbers of blocks.
+    """
+    table, (split, metric) = records.table, name.split("/", 1)
+    if missing := [column for column in by if column not in table.column_names]:
+        raise BadInput(f"by: {missing} are no columns; there are {', '.join(table.column_names)}")
+    found = table.filter((pc.field("split") == split) & (pc.field("metric") == metric))
+    if not found.num_rows:
+        known = sorted(
+            {f"{one}/{other}" for one, other in zip(*(table[c].to_pylist() for c in ("split", "metric")), strict=True)}
+        )
+        raise BadInput(f"name: {name!r} is not among {', '.join(known)}")
+    keys = list(zip(*(found[column].to_pylist() for column in (*by, "lane")), strict=True))
+    lanes: dict[tuple[Any, ...], list[float]] = {}
+    for key, value in zip(keys, found["value"].to_pylist(), strict=True):
+        lanes.setdefault(key, []).append(value)
+    grouped: dict[tuple[Any, ...], list[list[float]]] = {}
+    for key, values in lanes.items():
+        grouped.setdefault(key[:-1], []).append(values)
+    if uneven := [key for key, rows in grouped.items() if len({len(row) for row in rows}) > 1]:
+        raise BadInput(f"name: lanes of {uneven[0]} have different numbers of blocks; tell them apart with 'by'")
+    return {key: np.asarray(rows, np.float64) for key, rows in grouped.items()}
