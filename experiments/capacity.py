@@ -189,11 +189,11 @@ def _gains(scores: dict[tuple[Any, ...], dict[str, Float[np.ndarray, " seeds"]]]
         for level, (narrow, wide) in ends.items():
             gain, extra = student_mean(wide - narrow), student_mean(wide - narrow - clean)
             curve = [scores[data, *level, str(width)]["final"].mean() for width in widths]
+            enough = next(w for w, score in zip(widths, curve, strict=True) if score >= max(curve) - 0.01)
             rows.append({
-                "data": data, "noise": level[0], "level": level[1],
-                "gain": gain.value, "gain low": gain.low, "gain high": gain.high, "extra": extra.value, "extra low": extra.low,
-                "extra high": extra.high, "enough": next(w for w, c in zip(widths, curve, strict=True)
-                                                         if c >= max(curve) - 0.01), "seeds": len(wide),
+                "data": data, "noise": level[0], "level": level[1], "enough": enough, "seeds": len(wide),
+                "gain": gain.value, "gain low": gain.low, "gain high": gain.high,
+                "extra": extra.value, "extra low": extra.low, "extra high": extra.high,
             })  # fmt: skip
     return rows
 
@@ -205,8 +205,8 @@ ACCURACY = (
 )
 GAIN = (
     "Final validation accuracy of the widest network less that of the narrowest (gain); how far this is above the "
-    "gain without noise, paired by seed (extra); Student's 95 % intervals over seeds; the narrowest width whose mean is within "
-    "0.01 of the best mean (enough)."
+    "gain without noise, paired by seed (extra); Student's 95 % intervals over seeds; the narrowest width "
+    "whose mean is within 0.01 of the best mean (enough)."
 )
 
 
