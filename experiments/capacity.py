@@ -22,6 +22,7 @@ from mlrisk.data import (
     standardise,
     train_and_validation,
 )
+from mlrisk.errors import BadInput
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, curves, from_fit, make_train, mean_cells, merge, sweep
 from mlrisk.harness.accuracy_probes import AccuracyProbe, NoisyAccuracyProbe
@@ -47,6 +48,7 @@ class Arm:
     dataset: Literal["digits", "mnist", "cifar10"] = setting("digits", "which data set")
     train_size: int = setting(1000, "training examples", at_least=2)
     validation_size: int = setting(300, "validation examples, cut from the training split", at_least=1)
+    test_size: int = setting(300, "test examples, the first of the test split", at_least=1)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Config:
     optimizer: OptimizerConfig = setting(OptimizerConfig(learning_rate=0.1))
     batch_size: int = setting(50, "examples in a step", at_least=1)
     epochs: int = setting(40, "passes over the training set", at_least=1)
+    judge_every: int = setting(1, "epochs between two judgements; divides the epochs", at_least=1)
     seeds: int = setting(5, "networks per setting", at_least=2)
     seed: int = setting(0, "root of all random numbers", at_least=0)
     lanes: int | None = setting(None, "lanes abreast on a device (default: chosen)", at_least=1, identity=False)
@@ -89,7 +92,8 @@ def make_data(config: Config, key: RandomKey, arm: Arm) -> Data:
     split = train_and_validation(source, pick, arm.train_size, arm.validation_size)
     raw = Examples(*(jnp.asarray(leaf[split.train_index]) for leaf in source.train))
     noisy = noisy_examples(noise, split.train, source.num_classes)
-    return Data(noisy, split.validation, standardise(source.test, raw), source.num_classes)
+    test = Examples(*(leaf[: arm.test_size] for leaf in source.test))
+    return Data(noisy, split.validation, standardise(test, raw), source.num_classes)
 
 
 def noise_levels(config: Config) -> tuple[list[tuple[str, float]], NoiseLevel]:
@@ -113,7 +117,9 @@ def make_objective(config: Config, model: Model) -> Objective:
 
 # 5. Run ---------------------------------------------------------------------------------------------------------
 def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
-    """For each data set and width one sweep over noise levels and seeds; every epoch is judged."""
+    """For each data set and width one sweep over noise levels and seeds, judged along the way."""
+    if config.epochs % config.judge_every:
+        raise BadInput(f"judge_every: {config.judge_every} is not allowed, it must divide epochs ({config.epochs})")
     arms = {}
     for name in ARMS:
         data_key, lane_key = prng.streams(prng.stream(key, name), "data", "lanes")
@@ -139,7 +145,7 @@ def _sweep(config: Config, data: Data, width: int, key: RandomKey, run_dir: Path
         sampler,
         probes,
         num_steps=config.epochs * sampler.steps_per_epoch,
-        probe_every=sampler.steps_per_epoch,
+        probe_every=config.judge_every * sampler.steps_per_epoch,
         keep_state=False,
     )
     fit = sweep(train, prng.lane_keys(key, config.seeds), hypers, lanes=config.lanes or "auto", run_dir=run_dir)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Float, Int
 
-from mlrisk.data.preprocess import Per, standardise, subset
+from mlrisk.data.preprocess import Per, moments, standardise, subset
 from mlrisk.data.sources import Dataset
 from mlrisk.errors import BadInput
 from mlrisk.types import Examples, RandomKey
@@ -19,6 +19,8 @@ class Split(NamedTuple):
     validation: Examples
     train_index: Int[np.ndarray, " n"]
     validation_index: Int[np.ndarray, " m"]
+    scale: Float[Array, "..."]
+    """What the inputs were divided by: a length r in their old unit is ``r / scale`` in the new one."""
 
 
 def train_and_validation(
@@ -46,7 +48,8 @@ def train_and_validation(
     order = np.asarray(subset(key, rows, validation_size + train_size, balanced=True).inputs)
     held, used = order[:validation_size], order[validation_size:]
     train, validation = (_take(source.train, index) for index in (used, held))
-    return Split(standardise(train, per=per), standardise(validation, train, per=per), used, held)
+    scale = moments(train.inputs, per).std
+    return Split(standardise(train, per=per), standardise(validation, train, per=per), used, held, scale)
 
 
 def _take(examples: Examples, index: Int[np.ndarray, " m"]) -> Examples:
