@@ -77,7 +77,7 @@ def _profile_interval(x: np.ndarray, y: np.ndarray, censored: np.ndarray, level:
     slope, top = _fit(x, y, censored)
     freedom = int(np.count_nonzero(~censored)) - 2
     t = stats.t.ppf((1 + level) / 2, freedom)
-    allowed = (freedom + 2) / 2 * np.log1p(t**2 / freedom)
+    allowed = float((freedom + 2) / 2 * np.log1p(t**2 / freedom))
 
     def spare(at: float) -> float:
         return _fit(None, y - at * x, censored)[1] - top + allowed
