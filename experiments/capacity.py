@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from mlrisk import prng, report
 from mlrisk.config import setting
 from mlrisk.data import (
-    NoiseLevel,
     NoiseLevelSampler,
     NoisyExamples,
     load,
+    noise_settings,
     noisy_examples,
     standardise,
     train_and_validation,
 )
-from mlrisk.errors import BadInput
+from mlrisk.data.noise_levels import KINDS
 from mlrisk.experiment import Experiment
-from mlrisk.harness import Records, curves, from_fit, make_train, mean_cells, merge, sweep
+from mlrisk.harness import Records, curves, from_fit, judged_steps, make_train, mean_cells, merge, sweep
 from mlrisk.harness.accuracy_probes import AccuracyProbe, NoisyAccuracyProbe
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
 from mlrisk.measures import student_mean
@@ -35,7 +35,6 @@ from mlrisk.types import Examples, Model, Objective, RandomKey
 
 SOURCE = "Arpit et al. 2017, Figure 5 (thesis Figure 3.5)"
 ARMS = ("digits", "photographs")
-KINDS = ("input", "label")
 FLAT = 0.03
 """A gain in accuracy that is smaller than this counts as no relation."""
 
@@ -96,13 +95,6 @@ def make_data(config: Config, key: RandomKey, arm: Arm) -> Data:
     return Data(noisy, split.validation, standardise(test, raw), source.num_classes)
 
 
-def noise_levels(config: Config) -> tuple[list[tuple[str, float]], NoiseLevel]:
-    """The settings in words, and as the hypers of lanes: none, then each share of input noise, of label noise."""
-    settings = [("none", 0.0), *((kind, level) for kind in KINDS for level in config.levels)]
-    shares = [[level if kind == name else 0.0 for kind, level in settings] for name in KINDS]
-    return settings, NoiseLevel(*(jnp.asarray(share, jnp.float32) for share in shares))
-
-
 # 3. Model -------------------------------------------------------------------------------------------------------
 def make_model(config: Config, shape: tuple[int, ...], num_classes: int, width: int) -> Model:
     """An MLP of one width."""
@@ -118,8 +110,6 @@ def make_objective(config: Config, model: Model) -> Objective:
 # 5. Run ---------------------------------------------------------------------------------------------------------
 def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     """For each data set and width one sweep over noise levels and seeds, judged along the way."""
-    if config.epochs % config.judge_every:
-        raise BadInput(f"judge_every: {config.judge_every} is not allowed, it must divide epochs ({config.epochs})")
     arms = {}
     for name in ARMS:
         data_key, lane_key = prng.streams(prng.stream(key, name), "data", "lanes")
@@ -137,7 +127,7 @@ def _sweep(config: Config, data: Data, width: int, key: RandomKey, run_dir: Path
         "validation": AccuracyProbe(data.validation, model.apply),
         "test": AccuracyProbe(data.test, model.apply),
     }
-    settings, hypers = noise_levels(config)
+    settings, hypers = noise_settings(config.levels)
     train = make_train(
         model,
         make_objective(config, model),
@@ -145,12 +135,11 @@ def _sweep(config: Config, data: Data, width: int, key: RandomKey, run_dir: Path
         sampler,
         probes,
         num_steps=config.epochs * sampler.steps_per_epoch,
-        probe_every=config.judge_every * sampler.steps_per_epoch,
+        probe_every=judged_steps(config.epochs, config.judge_every, sampler.steps_per_epoch),
         keep_state=False,
     )
     fit = sweep(train, prng.lane_keys(key, config.seeds), hypers, lanes=config.lanes or "auto", run_dir=run_dir)
-    columns = {"noise": [kind for kind, _ in settings], "level": [level for _, level in settings]}
-    return from_fit(fit, probe_every=train.probe_every, settings=columns)
+    return from_fit(fit, probe_every=train.probe_every, settings=settings)
 
 
 # 6. Analysis ----------------------------------------------------------------------------------------------------

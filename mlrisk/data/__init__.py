@@ -1,11 +1,14 @@
 """Data sets in memory, noise to put on them, and samplers that draw from them."""
 
 from mlrisk.data.conditions import CONDITIONS, Condition, ConditionSampler, noise_conditions
+from mlrisk.data.crossed import CROSSED, crossed_conditions
 from mlrisk.data.dequantised import dequantised_digits
+from mlrisk.data.downscale import downscale
 from mlrisk.data.energies import ENERGIES, Energy, find_energy, log_normaliser
 from mlrisk.data.loading import load
 from mlrisk.data.noise import Corrupted, rand_x, rand_y
-from mlrisk.data.noise_levels import NoiseLevel, NoiseLevelSampler, NoisyExamples, noisy_examples
+from mlrisk.data.noise_levels import NoiseLevel, NoiseLevelSampler, NoisyExamples, noise_settings, noisy_examples
+from mlrisk.data.orders import epoch_order
 from mlrisk.data.patches import bsds300_patches
 from mlrisk.data.preparing import prepare
 from mlrisk.data.preprocess import Moments, moments, standardise, subset
@@ -19,6 +22,7 @@ from mlrisk.data.uci import Tabular
 
 __all__ = [
     "CONDITIONS",
+    "CROSSED",
     "ENERGIES",
     "SOURCES",
     "TOYS",
@@ -40,7 +44,10 @@ __all__ = [
     "Tabular",
     "Toy",
     "bsds300_patches",
+    "crossed_conditions",
     "dequantised_digits",
+    "downscale",
+    "epoch_order",
     "epoch_rows",
     "find_energy",
     "find_toy",
@@ -51,6 +58,7 @@ __all__ = [
     "log_normaliser",
     "moments",
     "noise_conditions",
+    "noise_settings",
     "noisy_examples",
     "permuted_index",
     "prepare",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,24 @@ class NoiseLevel(NamedTuple):
 
     input_noise: Float[Array, "..."]
     label_noise: Float[Array, "..."]
+
+
+KINDS = ("input", "label")
+
+
+def noise_settings(levels: Sequence[float]) -> tuple[dict[str, list[Any]], NoiseLevel]:
+    """No noise, then each share of input noise, then each share of label noise: as columns and as hypers.
+
+    Args:
+        levels: shares in (0, 1].
+
+    Returns:
+        The columns ``noise`` (none, input or label) and ``level`` of the records, and the stacked hypers of lanes.
+    """
+    kinds = ["none", *(kind for kind in KINDS for _ in levels)]
+    shares = [0.0, *levels, *levels]
+    hypers = (jnp.asarray([s if k == kind else 0.0 for k, s in zip(kinds, shares, strict=True)]) for kind in KINDS)
+    return {"noise": kinds, "level": shares}, NoiseLevel(*hypers)
 
 
 class NoisyExamples(NamedTuple):

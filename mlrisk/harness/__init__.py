@@ -1,8 +1,8 @@
 """The harness: ``train(key, hyper)`` as a pure function, and sweeps of it that survive anything."""
 
 from mlrisk.harness.lanes import Plan
-from mlrisk.harness.loop import Fit, Train, TrainState, block_length, make_train
-from mlrisk.harness.outcomes import curves, last_values, mean_cells, share_cells
+from mlrisk.harness.loop import Fit, Train, TrainState, block_length, judged_steps, make_train
+from mlrisk.harness.outcomes import curves, last_values, mean_cells, seed_cells, share_cells
 from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep
 from mlrisk.harness.tracking import Best, BestRule
@@ -19,11 +19,13 @@ __all__ = [
     "block_length",
     "curves",
     "from_fit",
+    "judged_steps",
     "last_values",
     "make_train",
     "mean_cells",
     "merge",
     "prepare",
+    "seed_cells",
     "share_cells",
     "sweep",
 ]

@@ -198,6 +198,17 @@ def block_length(num_steps: int, num_blocks: int) -> int:
     return num_steps // num_blocks
 
 
+def judged_steps(epochs: int, judge_every: int, steps_per_epoch: int) -> int:
+    """Steps of one block, for configs that say after how many epochs they judge.
+
+    Raises:
+        BadInput: ``judge_every`` does not divide the epochs.
+    """
+    if judge_every < 1 or epochs % judge_every:
+        raise BadInput(f"judge_every: {judge_every} is not allowed, it must divide epochs, which is {epochs}")
+    return judge_every * steps_per_epoch
+
+
 def make_train(
     model: Model,
     objective: Objective,

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from mlrisk.errors import BadInput
 from mlrisk.harness.records import Records
 from mlrisk.measures.intervals import bootstrap_interval, share_interval
+from mlrisk.measures.means import student_mean
 
 Curves = dict[tuple[Any, ...], Float[np.ndarray, "seeds blocks"]]
 Outcomes = dict[tuple[str, ...], Float[np.ndarray, " seeds"]]
@@ -57,6 +58,13 @@ def mean_cells(values: Float[np.ndarray, " seeds"]) -> dict[str, float | int]:
 def share_cells(hits: Bool[np.ndarray, " seeds"]) -> dict[str, float | int]:
     """The same cells for the share of seeds that hit, with its exact binomial interval."""
     return share_interval(hits)._asdict() | {"seeds": len(hits)}
+
+
+def seed_cells(values: Shaped[np.ndarray, " seeds"]) -> dict[str, float | int]:
+    """The same cells for any one number a seed: Student's interval of a mean, the exact one of a share of hits."""
+    if values.dtype == bool:
+        return share_cells(values)
+    return student_mean(values)._asdict() | {"seeds": len(values)}
 
 
 def curves(records: Records, name: str, by: Sequence[str]) -> Curves:

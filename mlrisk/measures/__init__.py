@@ -1,6 +1,9 @@
 """Measures of what networks learn, for any predictions or any ``apply(params, x)``."""
 
+from mlrisk.measures.adversaries import Adversaries, fgsm, lass, lass_search, pgd
+from mlrisk.measures.ascent import Search
 from mlrisk.measures.convergence import Convergence, time_to_convergence
+from mlrisk.measures.critical_samples import critical_sample_ratio
 from mlrisk.measures.difficulty import (
     binomial_null,
     dispersion_index,
@@ -8,28 +11,58 @@ from mlrisk.measures.difficulty import (
     split_half_reliability,
     within_class_dispersion,
 )
+from mlrisk.measures.early_stopping import EarlyStopping, early_stopping, value_at
 from mlrisk.measures.elasticity import elasticity
+from mlrisk.measures.gini import gini
 from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
 from mlrisk.measures.means import clustered_mean, student_mean
 from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
 from mlrisk.measures.scores import gain_rows, score_rows
+from mlrisk.measures.sensitivity import (
+    ClassLossSensitivity,
+    LossSensitivity,
+    class_loss_sensitivity,
+    loss_sensitivity,
+    sensitivity_norms,
+)
+from mlrisk.measures.trajectory import SGD
+from mlrisk.measures.unrolled import InputGradients, input_gradients
 
 __all__ = [
     "RESAMPLED",
+    "SGD",
+    "Adversaries",
+    "ClassLossSensitivity",
     "Convergence",
+    "EarlyStopping",
+    "InputGradients",
     "Interval",
+    "LossSensitivity",
+    "Search",
     "binomial_null",
     "bootstrap_interval",
+    "class_loss_sensitivity",
     "clustered_mean",
+    "critical_sample_ratio",
     "dispersion_index",
+    "early_stopping",
     "elasticity",
     "example_difficulty",
+    "fgsm",
     "gain_rows",
+    "gini",
+    "input_gradients",
+    "lass",
+    "lass_search",
+    "loss_sensitivity",
     "overdispersion",
+    "pgd",
     "score_rows",
+    "sensitivity_norms",
     "share_interval",
     "split_half_reliability",
     "student_mean",
     "time_to_convergence",
+    "value_at",
     "within_class_dispersion",
 ]

@@ -9,6 +9,7 @@ from mlrisk.report.html import Page, render, report, report_run, write
 from mlrisk.report.plates import (
     CONDITION_LOOKS,
     interval_chart,
+    level_curves,
     picture_grid,
     picture_rows,
     range_curves,
@@ -48,6 +49,7 @@ __all__ = [
     "house_style",
     "interval_chart",
     "judge",
+    "level_curves",
     "load_run",
     "mass_chart",
     "picture_grid",

@@ -137,3 +137,20 @@ def range_curves(
     for name, values in curves.items():
         axes.plot(steps, values.mean(axis=0), label=name, **looks[name])
         axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=looks[name]["color"], alpha=0.25, lw=0)
+
+
+def level_curves(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, quantities: Sequence[str]) -> None:
+    """One colour a level and one line style a quantity (solid, then dotted), from rows of a table.
+
+    Args:
+        axes: where to draw.
+        rows: with the columns ``level``, ``quantity``, ``value`` and the horizontal one, in its order.
+        x: the column of the horizontal axis.
+        quantities: which quantities to draw.
+    """
+    for color, level in zip(PALETTE.values(), sorted({row["level"] for row in rows}), strict=False):
+        for quantity, dash in zip(quantities, ("-", ":"), strict=False):
+            line = [(row[x], row["value"]) for row in rows if (row["level"], row["quantity"]) == (level, quantity)]
+            axes.plot(*zip(*line, strict=True), color=color, linestyle=dash,
+                      label=f"{level:.0%}" if dash == "-" else None)  # fmt: skip
+    axes.set_xlabel(x)
