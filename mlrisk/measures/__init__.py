@@ -4,6 +4,8 @@ from mlrisk.measures.adversaries import Adversaries, fgsm, lass, lass_search, pg
 from mlrisk.measures.ascent import Search
 from mlrisk.measures.convergence import Convergence, time_to_convergence
 from mlrisk.measures.critical_samples import critical_sample_ratio
+from mlrisk.measures.curvature import input_curvature
+from mlrisk.measures.detection import auroc, precision_at
 from mlrisk.measures.difficulty import (
     binomial_null,
     dispersion_index,
@@ -13,9 +15,11 @@ from mlrisk.measures.difficulty import (
 )
 from mlrisk.measures.early_stopping import EarlyStopping, early_stopping, value_at
 from mlrisk.measures.elasticity import elasticity
+from mlrisk.measures.forgetting import Forgetting, cumulative_loss, forgetting_events, forgetting_score
 from mlrisk.measures.gini import gini
 from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
 from mlrisk.measures.means import clustered_mean, student_mean
+from mlrisk.measures.memorization import Memorization, memorization_score
 from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
 from mlrisk.measures.scores import gain_rows, score_rows
 from mlrisk.measures.sensitivity import (
@@ -35,28 +39,37 @@ __all__ = [
     "ClassLossSensitivity",
     "Convergence",
     "EarlyStopping",
+    "Forgetting",
     "InputGradients",
     "Interval",
     "LossSensitivity",
+    "Memorization",
     "Search",
+    "auroc",
     "binomial_null",
     "bootstrap_interval",
     "class_loss_sensitivity",
     "clustered_mean",
     "critical_sample_ratio",
+    "cumulative_loss",
     "dispersion_index",
     "early_stopping",
     "elasticity",
     "example_difficulty",
     "fgsm",
+    "forgetting_events",
+    "forgetting_score",
     "gain_rows",
     "gini",
+    "input_curvature",
     "input_gradients",
     "lass",
     "lass_search",
     "loss_sensitivity",
+    "memorization_score",
     "overdispersion",
     "pgd",
+    "precision_at",
     "score_rows",
     "sensitivity_norms",
     "share_interval",
