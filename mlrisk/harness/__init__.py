@@ -2,7 +2,7 @@
 
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Fit, Train, TrainState, block_length, judged_steps, make_train
-from mlrisk.harness.outcomes import curves, last_values, mean_cells, seed_cells, share_cells
+from mlrisk.harness.outcomes import curve_rows, curves, last_values, mean_cells, seed_cells, share_cells
 from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep
 from mlrisk.harness.tracking import Best, BestRule
@@ -17,6 +17,7 @@ __all__ = [
     "Train",
     "TrainState",
     "block_length",
+    "curve_rows",
     "curves",
     "from_fit",
     "judged_steps",

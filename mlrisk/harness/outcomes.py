@@ -1,6 +1,6 @@
 """What lanes ended with: the last value of each metric over seeds, and its interval as the cells of a table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,3 +100,24 @@ def curves(records: Records, name: str, by: Sequence[str]) -> Curves:
     if uneven := [key for key, rows in grouped.items() if len({len(row) for row in rows}) > 1]:
         raise BadInput(f"name: lanes of {uneven[0]} have different numbers of blocks; tell them apart with 'by'")
     return {key: np.asarray(rows, np.float64) for key, rows in grouped.items()}
+
+
+def curve_rows(
+    found: Curves, by: Sequence[str], epochs: Callable[[tuple[Any, ...]], Sequence[int] | np.ndarray], **fixed: Any
+) -> list[dict[str, Any]]:
+    """Means over seeds along training, one row a setting and epoch, for tables and for figures of curves.
+
+    Args:
+        found: see `curves`.
+        by: the columns behind its settings.
+        epochs: the epoch of each block of a setting.
+        fixed: further columns, the same in every row.
+
+    Returns:
+        Dicts with the settings, the fixed columns, ``epoch`` and ``value``.
+    """
+    return [
+        {**dict(zip(by, key, strict=True)), **fixed, "epoch": int(epoch), "value": float(value)}
+        for key, values in found.items()
+        for epoch, value in zip(epochs(key), values.mean(axis=0), strict=True)
+    ]
