@@ -15,6 +15,7 @@ from mlrisk.measures.difficulty import (
 )
 from mlrisk.measures.early_stopping import EarlyStopping, early_stopping, value_at
 from mlrisk.measures.elasticity import elasticity
+from mlrisk.measures.filters import low_frequency_share, roughness
 from mlrisk.measures.forgetting import Forgetting, cumulative_loss, forgetting_events, forgetting_score
 from mlrisk.measures.gini import gini
 from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
@@ -66,10 +67,12 @@ __all__ = [
     "lass",
     "lass_search",
     "loss_sensitivity",
+    "low_frequency_share",
     "memorization_score",
     "overdispersion",
     "pgd",
     "precision_at",
+    "roughness",
     "score_rows",
     "sensitivity_norms",
     "share_interval",
