@@ -13,16 +13,17 @@ from mlrisk.harness.runtime import configure
 def main() -> int:
     """Parse the command line, run, print, and keep the rows where ``--output`` says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("name", choices=["sweep", "flows", "scaling"])
+    parser.add_argument("name", choices=list(CALLS))
     parser.add_argument("--widths", default="64,256,1024", help="hidden units of both layers")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3, help="interleaved repetitions; medians are shown")
     parser.add_argument("--devices", type=int, help="CPU devices (default: one per core)")
     parser.add_argument("--peers", help="sweep: of loop,vmap; flows: of zuko,flowjax; empty for none (default: all)")
+    parser.add_argument("--data_dir", help="chapter: where prepared data sets are")
     parser.add_argument("--figure", type=Path, help="PNG file for the figure of scaling")
     parser.add_argument("--output", type=Path, help="JSON file for the rows and the environment")
     parsed = parser.parse_args()
-    rows, text = {"sweep": _sweep, "flows": _flows, "scaling": _scaling}[parsed.name](parsed)
+    rows, text = CALLS[parsed.name](parsed)
     print("\n" + text)
     if parsed.output:
         write_json(parsed.output, {"environment": environment(), "rows": rows})
@@ -60,6 +61,39 @@ def _scaling(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     slopes = [f"{axis}, {call}: {slope:.2f}" for (axis, call), slope in scaling.exponents(rows).items()]
     return rows, flows.table(rows) + "\n\nexponents: " + "; ".join(slopes)
 
+
+def _chapter(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
+    configure(devices=parsed.devices)
+    from benchmarks import chapter, sweep
+
+    rows = chapter.run(parsed.data_dir, parsed.rounds)
+    return rows, sweep.table(rows)
+
+
+def _critical(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
+    configure(devices=parsed.devices or 1)
+    from benchmarks import critical_samples
+
+    rows = critical_samples.measure(parsed.rounds)
+    return rows, critical_samples.table(rows)
+
+
+def _sensitivity(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
+    configure(devices=parsed.devices or 1)
+    from benchmarks import sensitivity
+
+    rows = sensitivity.measure(parsed.rounds)
+    return rows, sensitivity.table(rows)
+
+
+CALLS = {
+    "sweep": _sweep,
+    "flows": _flows,
+    "scaling": _scaling,
+    "chapter": _chapter,
+    "critical": _critical,
+    "sensitivity": _sensitivity,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
