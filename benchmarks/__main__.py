@@ -67,7 +67,7 @@ def _chapter(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     from benchmarks import chapter, sweep
 
     rows = chapter.run(parsed.data_dir, parsed.rounds)
-    return rows, sweep.table(rows)
+    return rows, f"{sweep.table(rows)}\n\nall lanes: {chapter.total_minutes(rows):.1f} minutes"
 
 
 def _critical(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:

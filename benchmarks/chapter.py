@@ -55,13 +55,26 @@ def _watched(name: str, train: Any, keys: Any, hypers: Any, peaks: dict[str, flo
         kernels = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(train.model.init, keys[0])) if leaf.ndim > 1]
         kind = "convolution" if any(len(shape) == 4 for shape in kernels) else "product"
         row = {"experiment": name, "kernels": " ".join("x".join(map(str, shape)) for shape in kernels),
+               "lanes": lanes_of(keys, hypers),
                "seconds a lane": seconds / jax.device_count(), "GFLOP/s": operations / seconds / 1e9, "peak of": kind,
                "share of peak": operations / seconds / peaks[kind]}  # fmt: skip
         print(row, flush=True)
         seen.append(row)
+    else:
+        print(f"{name}: a sweep of another kind, {lanes_of(keys, hypers)} lanes, is not timed", flush=True)
     shape = jax.eval_shape(train, keys[0], *(() if hypers is None else (hyper,)))
     axes = (len(jax.tree.leaves(hypers)[0]), len(keys)) if hypers is not None else (len(keys),)
     return jax.tree.map(lambda leaf: np.zeros((*axes, *leaf.shape), leaf.dtype), shape)
+
+
+def lanes_of(keys: Any, hypers: Any) -> int:
+    """Settings times seeds."""
+    return len(keys) * (1 if hypers is None else len(jax.tree.leaves(hypers)[0]))
+
+
+def total_minutes(rows: list[dict[str, Any]]) -> float:
+    """What all lanes of the timed sweeps take, at the time that one lane took; compiling and reports not included."""
+    return sum(row["lanes"] * row["seconds a lane"] for row in rows) / 60
 
 
 def _trips(train: Train) -> int:
