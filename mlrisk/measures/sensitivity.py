@@ -95,7 +95,8 @@ def loss_sensitivity(
     weights = jnp.full((1, count), 1 / count, examples.inputs.dtype)
     found = input_gradients(apply, params, examples, sgd, weights, loss=loss, targets=times, segment=segment)
     norms, overflowed = sensitivity_norms(found, norm, variant)
-    return LossSensitivity(norms[:, 0], norms[:, 0].mean(0), overflowed[:, 0], found.losses[:, 0], found.params)
+    last = jax.tree.map(lambda leaf: leaf[int(np.argmax(times))], found.params)
+    return LossSensitivity(norms[:, 0], norms[:, 0].mean(0), overflowed[:, 0], found.losses[:, 0], last)
 
 
 def class_loss_sensitivity(
@@ -144,7 +145,17 @@ def class_loss_sensitivity(
     member = jax.nn.one_hot(labels, classes, axis=0, dtype=examples.inputs.dtype)
     found = input_gradients(apply, params, examples, sgd, member, loss=loss, targets=times, segment=segment)
     norms, overflowed = sensitivity_norms(found, norm, variant)
-    return ClassLossSensitivity(norms.mean(0) @ member.T / member.sum(1)[None, :], overflowed)
+    return ClassLossSensitivity(class_means(norms.mean(0), member), overflowed)
+
+
+def class_means(values: Float[Array, "rows n"], member: Float[Array, "classes n"]) -> Float[Array, "rows classes"]:
+    """Means over the examples of each class; NaN for a class without any.
+
+    Args:
+        values: one an example in each row.
+        member: 1 where an example is of the class, else 0.
+    """
+    return values @ member.T / member.sum(1)[None, :]
 
 
 @functools.partial(jax.jit, static_argnames=("norm", "variant"))

@@ -44,7 +44,7 @@ class InputGradients(NamedTuple):
         indirect: through the updates that the input was part of (targets, parts, n, *shape).
         direct: through the loss itself, at fixed parameters; the same shape.
         losses: the losses (targets, parts).
-        params: the parameters after the last target's updates.
+        params: the parameters after each target's updates: leaves (targets, ...).
     """
 
     indirect: Float[Array, "targets parts n ..."]
@@ -102,10 +102,7 @@ def input_gradients(
     losses, cotangents, direct = lax.map(lambda own: _at_target(problem, own, weights), reached)
     cotangents = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), cotangents)
     owed = _sweep(problem, sgd, starts, steps, cotangents, np.repeat(times, parts))
-    last = int(times.argmax())
-    return InputGradients(
-        jnp.moveaxis(owed, 0, 1).reshape(direct.shape), direct, losses, jax.tree.map(lambda leaf: leaf[last], reached)
-    )
+    return InputGradients(jnp.moveaxis(owed, 0, 1).reshape(direct.shape), direct, losses, reached)
 
 
 def _at_target(problem: Problem, params: Params, weights: Float[Array, "parts n"]) -> tuple[Array, Params, Array]:
