@@ -11,7 +11,11 @@ FIELDS = (
     "dataset, data_dir, train_size, tracked, moments, model, hidden_sizes, channels, dense, crop, kernel, padding, "
     "pool_stride, optimizer.name, optimizer.learning_rate, optimizer.momentum, optimizer.clip_norm, batch_size, epochs, seeds, seed, lanes"
 )
-NAMES = "easy_examples, flow_densities, flow_energies, sine_posterior, tabular_density, universality, vae"
+NAMES = (
+    "capacity, class_sensitivity, convergence, critical_samples, easy_examples, first_layer_filters, flow_densities, "
+    "flow_energies, loss_sensitivity, memorization_audit, noise_levels, regularisers, sine_posterior, tabular_density, "
+    "universality, vae"
+)
 PRESETS = "cpu, digits, paper, paper_cnn, smoke, smoke_cnn"
 RUN = "run easy_examples --config smoke"
 FILES = {
@@ -89,6 +93,16 @@ CASES = {
     f"{RUN} --batch_size 101 --out {{dir}}/runs": (2, "batch_size: 101 is not from 1 to 100 (the number of examples)"),
     f"{RUN} --train_size 5000 --out {{dir}}/runs": (2, "train_size: 5000 is not allowed, digits has 1442 training examples"),
     f"{RUN} --dataset mnist --data_dir {{dir}}/none --out {{dir}}/runs": (3, 'mnist: not prepared in {dir}/none; prepare it once: pip install "mlrisk[prepare]", then mlrisk data prepare mnist --data_dir {dir}/none'),
+    "run capacity --judge_every 2": (2, "judge_every: 2 is not allowed, it must divide epochs, which is 3"),
+    "run capacity --levels 0,0.5": (2, "levels: (0.0, 0.5) is not allowed, it must be above 0 and at most 1"),
+    "run capacity --digits.train_size 1430": (2, "train_size: 1430 and validation_size 50 are not allowed, both must be positive and digits has 1442 training examples for the two together"),
+    "run capacity --batch_size 101": (2, "batch_size: 101 is not from 1 to 100 (the number of examples)"),
+    "run noise_levels --digits.attacked 51": (2, "attacked: 51 is not allowed, there are 50 validation examples"),
+    "run noise_levels --radii 0": (2, "radii: (0.0,) is not allowed, it must be above 0"),
+    "run noise_levels --digits.network.name transformer": (2, "digits.network.name: 'transformer' is not one of mlp, cnn"),
+    "run regularisers --dropout 1": (2, "dropout: (1.0,) is not allowed, it must be at least 0 and below 1"),
+    "run regularisers --adversarial 1.5": (2, "adversarial: (1.5,) is not allowed, it must be at least 0 and at most 1"),
+    "run regularisers --radius -1": (2, "radius: -1.0 is not allowed, it must be above 0"),
     "sweep easy_examples --config smoke --grid seeds": (2, "grid: 'seeds' is not FIELD=A,B,C"),
     "sweep easy_examples --config smoke --grid seeds=": (2, "grid: 'seeds=' is not FIELD=A,B,C"),
     "sweep easy_examples --config smoke --grid seedz=1,2": (2, f"field: 'seedz' is not one of {FIELDS}; did you mean 'seed'?"),
