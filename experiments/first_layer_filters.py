@@ -191,20 +191,34 @@ TRAINING = "The two quantities along training; epoch 0 is before it. Means over 
 def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
     """Figure 3.2 of the thesis, and both quantities along training."""
     with report.house_style():
-        return {"filters": _filters(records), "structure": _curves(records)}
+        return {"filters": _filters(records), "changes": _changes(records), "structure": _curves(records)}
+
+
+def _kernels(records: Records) -> dict[str, Float[np.ndarray, "rows columns inputs outputs"]]:
+    """The filters of the first seed, before training and after it."""
+    begun, trained = (records.arrays[f"filters/{name}"] for name in ("initial", "trained"))
+    return {"initial": begun[0], **dict(zip(CONDITIONS, trained[:, 0, -1], strict=True))}
 
 
 def _filters(records: Records) -> Plate:
-    begun, trained = (records.arrays[f"filters/{name}"] for name in ("initial", "trained"))
-    kernels = {"initial": begun[0], **dict(zip(CONDITIONS, trained[:, 0, -1], strict=True))}
-    across = min(12, begun.shape[-1])
-    shown = across * min(2, begun.shape[-1] // across)
-    figure = Figure(figsize=(6.4, 0.5 + 0.53 * len(kernels) * shown / across * 12 / across))
+    return _grid(_kernels(records), "of one network before and after training")
+
+
+def _changes(records: Records) -> Plate:
+    kernels = _kernels(records)
+    moved = {f"{condition} - initial": kernels[condition] - kernels["initial"] for condition in CONDITIONS}
+    return _grid(moved, "of one network: what training changed")
+
+
+def _grid(kernels: Mapping[str, Float[np.ndarray, "rows columns inputs outputs"]], what: str) -> Plate:
+    count = next(iter(kernels.values())).shape[-1]
+    across = min(12, count)
+    shown = across * min(2, count // across)
+    figure = Figure(figsize=(6.4, 0.4 + 0.5 * len(kernels) * shown / across * 12 / across))
     pictures = {name: _pictures(kernel)[:shown] for name, kernel in kernels.items()}
     report.picture_rows(figure.subplots(), pictures, across)
-    caption = (f"The first {shown} of {begun.shape[-1]} first-layer filters of one network before and after training, "
-               "each scaled by its own largest weight (grey is 0). The same place holds the same filter, which all "
-               "conditions start from.")  # fmt: skip
+    caption = (f"The first {shown} of {count} first-layer filters {what}, each scaled by its own largest weight (grey "
+               "is 0). The same place holds the same filter, which all conditions start from.")  # fmt: skip
     return Plate(figure, caption, "Grids of filters, one block of rows a condition")
 
 

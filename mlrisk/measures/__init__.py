@@ -2,6 +2,7 @@
 
 from mlrisk.measures.adversaries import Adversaries, fgsm, lass, lass_search, pgd
 from mlrisk.measures.ascent import Search
+from mlrisk.measures.contrasts import geometric_mean_time, interval_difference, log_time_ratio
 from mlrisk.measures.convergence import Convergence, time_to_convergence
 from mlrisk.measures.critical_samples import critical_sample_ratio
 from mlrisk.measures.curvature import input_curvature
@@ -61,11 +62,14 @@ __all__ = [
     "forgetting_events",
     "forgetting_score",
     "gain_rows",
+    "geometric_mean_time",
     "gini",
     "input_curvature",
     "input_gradients",
+    "interval_difference",
     "lass",
     "lass_search",
+    "log_time_ratio",
     "loss_sensitivity",
     "low_frequency_share",
     "memorization_score",

@@ -1,5 +1,6 @@
 """From the tables of a run to claims with verdicts, figures in one style, and one page that stands alone."""
 
+from mlrisk.report.arrivals import arrival_lines
 from mlrisk.report.claims import Claim, Obtained, Tables, claim_line, judge, write_claims
 from mlrisk.report.densities import density_mosaic, mass_chart
 from mlrisk.report.figures import PALETTE, Plate, house_style, save_figures, style
@@ -38,6 +39,7 @@ __all__ = [
     "RunView",
     "TableView",
     "Tables",
+    "arrival_lines",
     "captioned",
     "cell",
     "claim_line",
