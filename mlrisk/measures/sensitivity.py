@@ -128,7 +128,8 @@ def class_loss_sensitivity(
         segment: see `loss_sensitivity`.
 
     Returns:
-        `ClassLossSensitivity`. Takes ``2 targets x classes x n x size of an input`` numbers of memory.
+        `ClassLossSensitivity`; its variants differ on the diagonal only, as a class's loss has no direct term in the
+        inputs of another. Takes ``2 targets x classes x n x size of an input`` numbers of memory.
 
     Raises:
         BadInput: as `loss_sensitivity`, or there is only one class.
