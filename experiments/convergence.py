@@ -117,7 +117,7 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
             noisy, classes = make_data(config, data_key, getattr(config, name), size)
             cell = f"{name} {size} {width}"
             model = make_model(config, noisy.real.inputs.shape[1:], classes, width)
-            parts[cell] = _sweep(config, name, noisy, model, lane_key, run_dir / cell.replace(" ", "-"))
+            parts[cell] = _sweep(config, name, noisy, model, lane_key, run_dir / "chunks" / cell.replace(" ", "-"))
     records, fixed = merge(parts, "cell"), {f"fixed/{name}": np.asarray(getattr(config, name)) for name in SIGNS}
     return records._replace(arrays=records.arrays | fixed)
 
@@ -164,7 +164,7 @@ def analyse(records: Records) -> Tables:
 
 def _elasticities(found: Arrivals, along: str, fixed: dict[str, int]) -> list[dict[str, Any]]:
     """One row an arm and share of noise, along the settings in which the other number is the fixed one."""
-    groups: dict[tuple[Any, ...], dict[float, Any]] = {}
+    groups: dict[tuple[Any, ...], dict[float | int, Any]] = {}
     for (cell, noise, level), runs in found.items():
         arm, *numbers = cell.split()
         place = dict(zip(fixed, map(int, numbers), strict=True))

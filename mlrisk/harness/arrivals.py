@@ -44,7 +44,7 @@ def arrivals(
 
 
 def elasticity_rows(
-    groups: Mapping[tuple[Any, ...], Mapping[float, tuple[np.ndarray, np.ndarray]]],
+    groups: Mapping[tuple[Any, ...], Mapping[float | int, tuple[np.ndarray, np.ndarray]]],
     references: Mapping[tuple[Any, ...], tuple[Any, ...]],
     sign: int = 1,
 ) -> list[dict[str, Any]]:
