@@ -114,7 +114,7 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     for name in ARMS:
         data_key, lane_key = prng.streams(prng.stream(key, name), "data", "lanes")
         data = make_data(config, data_key, getattr(config, name))
-        sweeps = {str(w): _sweep(config, data, w, lane_key, run_dir / name / str(w)) for w in config.widths}
+        sweeps = {str(w): _sweep(config, data, w, lane_key, run_dir / "chunks" / name / str(w)) for w in config.widths}
         arms[name] = merge(sweeps, "width")
     return merge(arms, "data")
 
@@ -216,14 +216,16 @@ def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
 def _plate(tables: Tables, metric: str, when: str) -> Plate:
     figure = Figure(figsize=(8.6, 6.2))
     rows = [row for row in tables["accuracy"].to_pylist() if row["metric"] == metric]
-    panels = figure.subplots(2, 2, sharex=True)
+    panels, ticks = figure.subplots(2, 2, sharex=True), sorted({row["width"] for row in rows})
     for axes, (data, kind) in zip(panels.flat, ((d, k) for d in ARMS for k in KINDS), strict=True):
         for color, level in zip(PALETTE.values(), sorted({row["level"] for row in rows}), strict=False):
             line = [r for r in rows if r["data"] == data and r["level"] == level and r["noise"] in (kind, "none")]
             ends = [[r["value"] - r["low"] for r in line], [r["high"] - r["value"] for r in line]]
             axes.errorbar([r["width"] for r in line], [r["value"] for r in line], yerr=np.maximum(ends, 0), color=color,
                           marker="o", capsize=2, label=f"{level:.0%}")  # fmt: skip
-        axes.set(xscale="log", title=f"{data}, {kind} noise", ylabel="validation accuracy")
+        axes.set(
+            xscale="log", xticks=ticks, xticklabels=ticks, title=f"{data}, {kind} noise", ylabel="validation accuracy"
+        )
     for axes in panels[-1]:
         axes.set_xlabel("units of each hidden layer")
     panels[0, 0].legend(title="noise")

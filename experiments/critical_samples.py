@@ -105,7 +105,8 @@ def make_objective(config: Config, model: Model) -> Objective:
 # 5. Run ---------------------------------------------------------------------------------------------------------
 def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     """For each data set one sweep over conditions and seeds, searched for critical samples along the way."""
-    parts = {name: _sweep(config, getattr(config, name), prng.stream(key, name), run_dir / name) for name in ARMS}
+    chunks = run_dir / "chunks"
+    parts = {name: _sweep(config, getattr(config, name), prng.stream(key, name), chunks / name) for name in ARMS}
     return merge(parts, "data")
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from mlrisk.harness.critical_probe import CriticalSamplesProbe
 
 from mlrisk import prng, report
 from mlrisk.config import setting
@@ -20,6 +19,7 @@ from mlrisk.errors import BadInput
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, curve_rows, curves, from_fit, judged_steps, make_train, merge, seed_cells, sweep
 from mlrisk.harness.accuracy_probes import AccuracyProbe, NoisyAccuracyProbe
+from mlrisk.harness.critical_probe import CriticalSamplesProbe
 from mlrisk.harness.networks import NetworkConfig, make_network
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
 from mlrisk.measures import early_stopping, time_to_convergence, value_at
@@ -105,7 +105,9 @@ def make_objective(config: Config, model: Model) -> Objective:
 # 5. Run ---------------------------------------------------------------------------------------------------------
 def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     """For each data set one sweep over noise levels and seeds, judged along the way."""
-    parts = {name: _sweep(config, getattr(config, name), prng.stream(key, name), run_dir / name) for name in ARMS}
+    parts = {
+        name: _sweep(config, getattr(config, name), prng.stream(key, name), run_dir / "chunks" / name) for name in ARMS
+    }
     return merge(parts, "data")
 
 

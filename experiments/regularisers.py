@@ -128,8 +128,8 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     data_key, lane_key = prng.streams(key, "data", "lanes")
     data = make_data(config, data_key)
     model = make_model(config, data)
-    parts = {technique: _sweep(config, data, model, technique, lane_key, run_dir) for technique in TECHNIQUES}
-    return merge(parts, "technique")
+    sweep_of = functools.partial(_sweep, config, data, model, key=lane_key, run_dir=run_dir / "chunks")
+    return merge({technique: sweep_of(technique) for technique in TECHNIQUES}, "technique")
 
 
 def _sweep(config: Config, data: Data, model: Model, technique: str, key: RandomKey, run_dir: Path) -> Records:
