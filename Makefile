@@ -27,6 +27,8 @@ check: $(VENV)/installed-dev  ## format, lint, types
 bench: $(VENV)/installed-bench  ## speed, as ratios to peers and to the matrix-product peak of the same run
 	$(BIN)/python -m benchmarks sweep
 	$(BIN)/python -m benchmarks flows
+	$(BIN)/python -m benchmarks critical
+	$(BIN)/python -m benchmarks sensitivity
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
