@@ -237,8 +237,8 @@ def _plate(records: Records, data: str) -> Plate:
         found = curves(records, f"{points}/ratio", BY)
         own = {condition: found[data, condition] for condition in CONDITIONS}
         report.range_curves(axes, list(records.arrays[f"{data}/epochs"]), own, report.CONDITION_LOOKS)
-        axes.set(title=f"{points} points", xlabel="epoch", ylim=(0, None))
-    panels[0].set(ylabel="critical sample ratio")
+        axes.set(title=f"{points} points", xlabel="epoch")
+    panels[0].set(ylabel="critical sample ratio", ylim=(0, None))
     panels[0].legend()
     return Plate(figure, f"{data}: share of critical samples along training on real data, random inputs and random "
                  "labels; mean and range over seeds. Left: inputs of the training set; middle: clean validation "
