@@ -214,7 +214,7 @@ def _lines(records: Records, tables: Tables, threshold: float) -> Plate:
         report.arrival_lines(axes, [r for r in rows if (r["arm"], r[other]) == (arm, fixed)], along, looks)
         axes.set(title=f"{arm} pictures, {other} {fixed}", ylabel=f"epochs to {threshold:.0%}")
         axes.set_xlabel("units of each hidden layer" if along == "width" else "training examples")
-    panels[0, 0].legend(fontsize=8)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = (f"Epochs until {threshold:.0%} of the training set is fitted, against width (left) and size (right), "
                f"for pictures of few pixels (coarse) and whole ones (full): geometric means over {rows[0]['seeds']} "
                "seeds, 95 % intervals. Open triangles are lower bounds: some runs had not arrived.")  # fmt: skip

@@ -21,5 +21,6 @@ def test_each_group_is_a_line_and_lower_bounds_are_open_triangles():
     np.testing.assert_array_equal(noise.get_xydata(), [[32, 90], [64, 40]])
     assert marks.get_xydata().size == 0
     np.testing.assert_array_equal(triangles.get_xydata(), [[32, 90]])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["32", "64"]
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert axes.get_legend_handles_labels()[1] == ["real", "noise"]

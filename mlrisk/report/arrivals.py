@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 
 def arrival_lines(
@@ -28,3 +29,9 @@ def arrival_lines(
         late = [row["lower bounds"] > 0 for row in line]
         axes.plot(np.compress(late, across), value[late], ls="", marker="^", ms=9, mfc="white", mec=look["color"])
     axes.set(xscale="log", yscale="log")
+    places = sorted({row[x] for row in rows})
+    axes.set_xticks(places, [f"{place:,}" for place in places])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
