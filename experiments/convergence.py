@@ -266,7 +266,8 @@ def _slower(arm: str, noise: str, source: str, sign: int) -> Claim:
         row, *others = (_at_most_noise(tables["ratios"], t, arm=arm, noise=noise) for t in THRESHOLDS)
         ends, rest = ((r["value"], r["low"], r["high"]) for r in (row, others[0]))
         note = (f"log of epochs at {row['level']:.0%} {noise} noise over those on real data, {row['size']} "
-                f"examples; to 99 %: {report.format_interval(*rest)}")  # fmt: skip
+                f"examples; to 99 %: {report.format_interval(*rest)}"
+                + (f"; a lower bound, from {ends[1]:.3g}: no run arrived" if np.isinf(ends[2]) else ""))  # fmt: skip
         agrees = ends[1] > 0 if sign > 0 else ends[2] < 0
         return Obtained(*ends, row["seeds"], f"interval {'above' if sign > 0 else 'below'} 0", agrees, note)
 

@@ -64,7 +64,9 @@ def table(results: Path) -> str:
     for path in sorted(results.glob("*/*/claims.json")):
         name = f"[{path.parent.parent.name}, {path.parent.name}]({path.parent.relative_to(results)})"
         for row in read_json(path, list):
-            found = "" if row["value"] is None else format_interval(row["value"], row["low"], row["high"])
+            # infinite ends are kept as text
+            low, high = (None if row[end] is None else float(row[end]) for end in ("low", "high"))
+            found = "" if row["value"] is None else format_interval(float(row["value"]), low, high)
             cells = [name, row["statement"], row["published"] or "", found, str(row["n"]), row["criterion"] or "",
                      f"**{row['verdict']}**"]  # fmt: skip
             lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
