@@ -90,8 +90,9 @@ def _patches(images: Array, rows: int, columns: int, stride: int, padding: str) 
         images = jax.numpy.pad(images, ((0, 0), *pads, (0, 0)))
     height = images.shape[1] - rows + 1
     width = images.shape[2] - columns + 1
-    shifted = [images[:, a : a + height : stride, b : b + width : stride] for a in range(rows) for b in range(columns)]
-    return lax.concatenate(shifted, 3)
+    # columns first, then rows of whole strips: fewer and longer copies than rows x columns small ones
+    strips = lax.concatenate([images[:, :, b : b + width : stride] for b in range(columns)], 3)
+    return lax.concatenate([strips[:, a : a + height : stride] for a in range(rows)], 3)
 
 
 class Conv(nn.Module):
