@@ -236,10 +236,11 @@ def _scatter(tables: Tables) -> Plate:
                 for name in ("randY training", "real validation"))  # fmt: skip
         axes.plot(x, y, linestyle="" if technique in ("none", "adversarial") else "-", marker=marker, color=color,
                   label=technique.replace("_", " ").replace("adversarial", "dropout + adversarial"), lw=1)  # fmt: skip
-    axes.set(xlabel="final training accuracy on random labels", ylabel="best validation accuracy on real data")
+    axes.set(xlabel="final training accuracy on random labels", ylabel="best validation accuracy on real data",
+             ylim=(max(0, y[0] - 0.15), None))  # fmt: skip
     axes.legend()
-    return Plate(figure, "Memorization of random labels against generalisation on real data, one point a strength of a "
-                         f"regulariser, means over {rows[0]['seeds']} seeds. Up and left is better.")  # fmt: skip
+    return Plate(figure, "Memorization of random labels against generalisation on real data; one point a strength, means "
+                         f"over {rows[0]['seeds']} seeds. Strengths that cost more than 0.15 are left out.")  # fmt: skip
 
 
 def _lines(tables: Tables) -> Plate:
