@@ -40,6 +40,7 @@ class Arm:
     train_size: int = setting(1000, "training examples", at_least=2)
     validation_size: int = setting(300, "validation examples, cut from the training split", at_least=1)
     attacked: int = setting(300, "how many of them are tried for being critical", at_least=1)
+    radii: tuple[float, ...] = setting((0.3,), "half the side of the box, in 255ths of the range", above=0)
     network: NetworkConfig = setting(NetworkConfig())
     optimizer: OptimizerConfig = setting(OptimizerConfig(learning_rate=0.1))
     batch_size: int = setting(50, "examples in a step", at_least=1)
@@ -55,7 +56,6 @@ class Config:
     photographs: Arm = setting(Arm(), "photographs")
     data_dir: str | None = setting(None, "where prepared data sets are", identity=False)
     levels: tuple[float, ...] = setting((0.2, 0.4, 0.6, 0.8), "shares of noise, beside none", above=0, at_most=1)
-    radii: tuple[float, ...] = setting((0.3, 2.0), "half the side of the box, in 255ths of the range", above=0)
     attack_steps: int = setting(30, "steps of LASS, at most", at_least=1)
     seeds: int = setting(5, "networks per setting", at_least=2)
     seed: int = setting(0, "root of all random numbers", at_least=0)
@@ -121,7 +121,7 @@ def _sweep(config: Config, arm: Arm, key: RandomKey, run_dir: Path) -> Records:
         "training_set": NoisyAccuracyProbe(data.noisy, model.apply),
         "validation": AccuracyProbe(data.validation, model.apply),
         **{f"critical {radius:g}": CriticalSamplesProbe(attacked, model.apply, float(radius * data.pixel),
-                                                        num_steps=config.attack_steps) for radius in config.radii},
+                                                        num_steps=config.attack_steps) for radius in arm.radii},
     }  # fmt: skip
     settings, hypers = noise_settings(config.levels)
     train = make_train(
@@ -167,7 +167,8 @@ def summaries(records: Records) -> dict[tuple[Any, ...], Summary]:
             "final training accuracy": training[key][:, -1],
         }
         for name, curve in critical.items():
-            found[key] |= {f"final {name}": curve[key][:, -1], f"{name} at peak": value_at(curve[key], values)}
+            if key in curve:
+                found[key] |= {f"final {name}": curve[key][:, -1], f"{name} at peak": value_at(curve[key], values)}
     return {key: {name: np.asarray(values) for name, values in summary.items()} for key, summary in found.items()}
 
 

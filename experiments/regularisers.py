@@ -239,8 +239,8 @@ def _scatter(tables: Tables) -> Plate:
     axes.set(xlabel="final training accuracy on random labels", ylabel="best validation accuracy on real data",
              ylim=(max(0, y[0] - 0.15), None))  # fmt: skip
     axes.legend()
-    return Plate(figure, "Memorization of random labels against generalisation on real data; one point a strength, means "
-                         f"over {rows[0]['seeds']} seeds. Strengths that cost more than 0.15 are left out.")  # fmt: skip
+    return Plate(figure, "Memorization of random labels against generalisation on real data; one point a strength, "
+                         f"means over {rows[0]['seeds']} seeds. A cost of more than 0.15 is left out.")  # fmt: skip
 
 
 def _lines(tables: Tables) -> Plate:

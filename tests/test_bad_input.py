@@ -98,7 +98,7 @@ CASES = {
     "run capacity --digits.train_size 1430": (2, "train_size: 1430 and validation_size 50 are not allowed, both must be positive and digits has 1442 training examples for the two together"),
     "run capacity --batch_size 101": (2, "batch_size: 101 is not from 1 to 100 (the number of examples)"),
     "run noise_levels --digits.attacked 51": (2, "attacked: 51 is not allowed, there are 50 validation examples"),
-    "run noise_levels --radii 0": (2, "radii: (0.0,) is not allowed, it must be above 0"),
+    "run noise_levels --digits.radii 0": (2, "digits.radii: (0.0,) is not allowed, it must be above 0"),
     "run noise_levels --digits.network.name transformer": (2, "digits.network.name: 'transformer' is not one of mlp, cnn"),
     "run regularisers --dropout 1": (2, "dropout: (1.0,) is not allowed, it must be at least 0 and below 1"),
     "run regularisers --adversarial 1.5": (2, "adversarial: (1.5,) is not allowed, it must be at least 0 and at most 1"),
