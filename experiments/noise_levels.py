@@ -63,10 +63,9 @@ class Config:
 
     def scale(self) -> str:
         """The size of the run in one phrase."""
-        arms = " and ".join(
-            f"{a.train_size:,} of {a.dataset}, {a.network.describe()}" for a in (self.digits, self.photographs)
-        )
-        return f"{arms}, {self.seeds} seeds a noise level"
+        arms = (self.digits, self.photographs)
+        sizes = " and ".join(f"{arm.train_size:,} of {arm.dataset}, {arm.network.describe()}" for arm in arms)
+        return f"{sizes}, {self.seeds} seeds a noise level"
 
 
 class Data(NamedTuple):
