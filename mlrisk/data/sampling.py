@@ -53,8 +53,23 @@ def permuted_index(
     # unrolled: XLA fuses the rounds into one loop over the elements, where a scan would pay for each round
     for r in range(rounds):
         position = _swap_or_not(position, pivots[r], seeds[r], size)
-    # a gather that took the rounds into its own fusion compiled for minutes (jax 0.12): each round uses x twice
-    return jax.lax.optimization_barrier(position.astype(jnp.int32))
+    return _computed_once(position.astype(jnp.int32))
+
+
+def _computed_once(index: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """The same numbers, which no gather can take into its own fusion and compute again for each element it reads.
+
+    There the rounds made steps of a CNN six times slower on a CPU, and compiled for minutes (jax 0.12). A CPU's
+    compiler removes barriers before it fuses, but fuses no sort: here by places, which are in order already.
+    """
+    flat = index.reshape(-1)
+    places = jnp.arange(flat.shape[0], dtype=jnp.int32)
+    kept = jax.lax.platform_dependent(
+        flat,
+        cpu=lambda values: jax.lax.sort((places, values), num_keys=1)[1],
+        default=jax.lax.optimization_barrier,
+    )
+    return kept.reshape(index.shape)
 
 
 def _swap_or_not(

@@ -49,7 +49,7 @@ class AccuracyProbe:
 
     examples: Examples
     apply: Apply
-    batch_size: int = 1000
+    batch_size: int = 250
 
     def __call__(self, state: Any, key: RandomKey, /) -> dict[str, Array]:
         """``accuracy`` in [0, 1] and ``loss`` in nats."""
@@ -70,7 +70,7 @@ class NoisyAccuracyProbe:
 
     noisy: NoisyExamples
     apply: Apply
-    batch_size: int = 1000
+    batch_size: int = 250
 
     def __call__(self, state: Any, key: RandomKey, hyper: Any, /) -> dict[str, Array]:
         """``accuracy`` and ``loss``; ``real_accuracy`` and ``noise_accuracy``, NaN where there are no such examples."""
