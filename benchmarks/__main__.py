@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, help="CPU devices (default: one per core)")
     parser.add_argument("--peers", help="sweep: of loop,vmap; flows: of zuko,flowjax; empty for none (default: all)")
     parser.add_argument("--data_dir", help="chapter: where prepared data sets are")
+    parser.add_argument("--experiments", help="chapter: which, separated by commas (default: all that train by sweeps)")
     parser.add_argument("--figure", type=Path, help="PNG file for the figure of scaling")
     parser.add_argument("--output", type=Path, help="JSON file for the rows and the environment")
     parsed = parser.parse_args()
@@ -66,7 +67,8 @@ def _chapter(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     configure(devices=parsed.devices)
     from benchmarks import chapter, sweep
 
-    rows = chapter.run(parsed.data_dir, parsed.rounds)
+    names = tuple(parsed.experiments.split(",")) if parsed.experiments else chapter.EXPERIMENTS
+    rows = chapter.run(parsed.data_dir, parsed.rounds, names)
     return rows, f"{sweep.table(rows)}\n\nall lanes: {chapter.total_minutes(rows):.1f} minutes"
 
 
