@@ -156,3 +156,10 @@ def test_bad_runs_get_their_line(case, as_a_user):
     assert str(caught.value).startswith(line)
     with pytest.raises(BadInput, match="level: 1 is not"):
         elasticity(SIZES, *GOOD, level=1)
+
+
+def test_times_may_be_whole_numbers_of_epochs():
+    curve = np.asarray([0.2, 0.5, 0.95])
+    found = time_to_convergence(curve, np.asarray([2, 4, 6]), 0.9)
+    assert float(found.time[0]) == 6
+    assert not bool(found.censored[0])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mlrisk.errors import BadInput
 from mlrisk.types import is_concrete
@@ -20,7 +20,7 @@ class Convergence(NamedTuple):
 
 def time_to_convergence(
     accuracy: Float[Array | np.ndarray, "*axes blocks"],
-    times: Float[Array | np.ndarray, " blocks"] | float | int,
+    times: Float[Array | np.ndarray, " blocks"] | Int[Array | np.ndarray, " blocks"] | float | int,
     thresholds: Sequence[float] | float,
     *,
     stays: bool = False,
