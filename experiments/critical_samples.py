@@ -236,7 +236,7 @@ def _plate(records: Records, data: str) -> Plate:
     for axes, points in zip(panels, POINTS, strict=True):
         found = curves(records, f"{points}/ratio", BY)
         own = {condition: found[data, condition] for condition in CONDITIONS}
-        report.range_curves(axes, list(records.arrays[f"{data}/epochs"]), own, report.CONDITION_LOOKS)
+        report.range_curves(axes, records.arrays[f"{data}/epochs"].tolist(), own, report.CONDITION_LOOKS)
         axes.set(title=f"{points} points", xlabel="epoch")
     panels[0].set(ylabel="critical sample ratio", ylim=(0, None))
     panels[0].legend()
