@@ -2,7 +2,6 @@
 
 from mlrisk.models.cnn import alexnet_small
 from mlrisk.models.convolution import Conv, conv2d
-from mlrisk.models.disturbances import both, dropout, gaussian_noise
 from mlrisk.models.initialisers import INITIALISERS, initialiser
 from mlrisk.models.linen import from_linen
 from mlrisk.models.mlp import ACTIVATIONS, mlp
@@ -14,11 +13,8 @@ __all__ = [
     "INITIALISERS",
     "Conv",
     "alexnet_small",
-    "both",
     "conv2d",
-    "dropout",
     "from_linen",
-    "gaussian_noise",
     "initialiser",
     "max_pool",
     "mlp",

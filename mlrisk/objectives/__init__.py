@@ -11,6 +11,7 @@ from mlrisk.objectives.density import (
     reverse_kl,
     tempering,
 )
+from mlrisk.objectives.disturbances import both, dropout, gaussian_noise
 from mlrisk.objectives.elbo import (
     ElboTerms,
     WeightedBounds,
@@ -34,11 +35,14 @@ __all__ = [
     "WeightedBounds",
     "accuracy",
     "bernoulli_log_likelihood",
+    "both",
     "classification",
     "cross_entropy",
     "draw",
+    "dropout",
     "elbo_terms",
     "fitness",
+    "gaussian_noise",
     "importance_weighted_bounds",
     "importance_weighted_log_likelihood",
     "kl_annealing",

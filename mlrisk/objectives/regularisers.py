@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from mlrisk import prng
 from mlrisk.errors import BadInput
-from mlrisk.models.disturbances import both, dropout, gaussian_noise
 from mlrisk.objectives.classification import accuracy, cross_entropy
+from mlrisk.objectives.disturbances import both, dropout, gaussian_noise
 from mlrisk.types import (
     Aux,
     Disturb,

@@ -7,7 +7,7 @@ import pytest
 
 from mlrisk.errors import BadInput
 from mlrisk.models import alexnet_small, mlp
-from mlrisk.models.disturbances import both, dropout, gaussian_noise
+from mlrisk.objectives.disturbances import both, dropout, gaussian_noise
 
 KEY = jax.random.key(0)
 ONES = jnp.ones((200, 100))
