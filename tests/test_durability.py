@@ -37,22 +37,26 @@ SWEEP = [sys.executable, "-c", SEGMENTS]
 RUN = [sys.executable, "-m", "mlrisk", "run", "easy_examples", "--config", "smoke", "--seeds", "40", "--out"]
 
 
-def killed(command: list[str], folder: Path, kills: int, seed: int, longest: float) -> int:
-    """Run a command, killing it ``kills`` times at random moments after it has begun to write; how often it hit."""
-    rng, hits = random.Random(seed), 0
-    for _ in range(kills):
-        process = subprocess.Popen([*command, str(folder)], env=ENVIRONMENT, stderr=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)  # fmt: skip
-        while process.poll() is None and not any(folder.rglob("plan.json")) and not any(folder.rglob("DONE")):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, longest))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            hits += 1
-        process.wait()
-    subprocess.run([*command, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
-    assert any(folder.rglob("DONE"))
-    return hits
+def run_until(command: list[str], folder: Path, changes: int, rng: random.Random) -> int:
+    """Run a command until its folder has changed so often since its plan, kill it there; the changes seen.
+
+    Counted in changes of the folder, not in seconds, the moments are inside the run on a machine of any speed.
+    """
+    process = subprocess.Popen([*command, str(folder)], env=ENVIRONMENT, stderr=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL)  # fmt: skip
+    seen, before = 0, listing(folder)
+    while process.poll() is None and seen < changes:
+        time.sleep(0.002)
+        now = listing(folder)
+        seen, before = seen + (now != before and any(name.endswith("plan.json") for name in now)), now
+    time.sleep(rng.uniform(0, 0.05))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() in (0, -signal.SIGKILL)
+    return seen
+
+
+def listing(folder: Path) -> set[str]:
+    return {os.path.join(place, name) for place, _, names in os.walk(folder) for name in names}
 
 
 def outcome(folder: Path) -> dict[str, bytes]:
@@ -65,13 +69,16 @@ def outcome(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("command", [SWEEP, RUN], ids=["sweep", "run"])
 @pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_runs_end_with_the_same_bits(tmp_path, command, kills):
+    rng, hits = random.Random(kills), 0
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
-    started = time.monotonic()
-    killed(command, whole, kills=0, seed=0, longest=0)
-    usual = time.monotonic() - started
-    hits = killed(command, broken, kills=kills, seed=kills, longest=min(4.0, usual / 3))
+    changes = run_until(command, whole, 10**9, rng)
+    for _ in range(kills):
+        run_until(command, broken, rng.randint(1, max(2, changes // (kills + 1))), rng)
+        hits += not any(broken.rglob("DONE"))
+    subprocess.run([*command, str(broken)], env=ENVIRONMENT, check=True, capture_output=True)
+    assert any(whole.rglob("DONE"))
     assert hits >= kills / 2, f"only {hits} of {kills} kills fell inside the run"
     expected, found = outcome(whole), outcome(broken)
     assert expected.keys() == found.keys()
