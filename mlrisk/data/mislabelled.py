@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mlrisk import prng
-from mlrisk.data.noise import Corrupted
+from mlrisk.data.noise import Corrupted, which_examples
 from mlrisk.errors import BadInput
 from mlrisk.types import Examples, RandomKey
 
@@ -28,11 +28,9 @@ def mislabel(key: RandomKey, examples: Examples, num_classes: int, fraction: flo
     """
     if num_classes < 2:
         raise BadInput(f"num_classes: {num_classes} is not 2 or more; a wrong label needs another class")
-    if not 0 <= fraction <= 1:
-        raise BadInput(f"fraction: {fraction} is not a number in [0, 1]")
     which, by = prng.streams(key, "mislabel/which", "mislabel/by")
     labels = jnp.asarray(examples.labels)
-    mask = jax.random.permutation(which, labels.shape[0]) < round(fraction * labels.shape[0])
+    mask = which_examples(which, examples, fraction)
     shift = jax.random.randint(by, labels.shape, 1, num_classes, labels.dtype)
     wrong = jnp.where(mask, (labels + shift) % num_classes, labels)
     return Corrupted(Examples(jnp.asarray(examples.inputs), wrong), mask)

@@ -43,7 +43,7 @@ def rand_x(
         Arpit et al. (2017), A closer look at memorization in deep networks, section 3 (randX). The paper
         leaves open whether the moments are global or per pixel.
     """
-    mask = _which(prng.stream(key, "rand_x/which"), examples, fraction)
+    mask = which_examples(prng.stream(key, "rand_x/which"), examples, fraction)
     mean, std = preprocess.moments(examples.inputs, moments)
     inputs = jnp.asarray(examples.inputs)
     unit = jax.random.normal(prng.stream(key, "rand_x/noise"), inputs.shape, inputs.dtype)
@@ -76,18 +76,23 @@ def rand_y(key: RandomKey, examples: Examples, num_classes: int, fraction: float
     """
     if num_classes < 1:
         raise BadInput(f"num_classes: {num_classes} is not a positive number of classes")
-    mask = _which(prng.stream(key, "rand_y/which"), examples, fraction)
+    mask = which_examples(prng.stream(key, "rand_y/which"), examples, fraction)
     labels = jnp.asarray(examples.labels)
     noise = jax.random.randint(prng.stream(key, "rand_y/noise"), labels.shape, 0, num_classes, labels.dtype)
     return Corrupted(Examples(jnp.asarray(examples.inputs), jnp.where(mask, noise, labels)), mask)
 
 
-def _which(key: RandomKey, examples: Examples, fraction: float) -> Bool[Array, " n"]:
+def which_examples(key: RandomKey, examples: Examples, fraction: float | int) -> Bool[Array, " n"]:
+    """Exactly ``round(fraction * n)`` random examples, as a mask (n,).
+
+    Raises:
+        BadInput: ``fraction`` is not a number in [0, 1], or is traced.
+    """
     count = examples.labels.shape[0]
     return jax.random.permutation(key, count) < round(_share(fraction) * count)
 
 
-def _share(fraction: float) -> float:
+def _share(fraction: float | int) -> float:
     """The fraction as a float in [0, 1]; a traced fraction is refused, as the count must be static."""
     try:
         value = float(fraction)

@@ -7,32 +7,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from mlrisk.data.noise_levels import NoisyExamples
+from mlrisk.harness.probes import in_batches
 from mlrisk.objectives.classification import cross_entropy
 from mlrisk.types import Examples, Params, RandomKey
 
 Apply = Callable[[Params, Array], Array]
 
 
-def logits_in_batches(
-    apply: Apply, params: Params, inputs: Float[Array, "n ..."], batch_size: int
-) -> Float[Array, "n classes"]:
-    """``apply(params, inputs)``, not more than ``batch_size`` inputs at a time, to bound the memory."""
-    count = -(-inputs.shape[0] // batch_size)
-    if count == 1:
-        return apply(params, inputs)
-    size = -(-inputs.shape[0] // count)
-    missing = count * size - inputs.shape[0]
-    padded = jnp.pad(inputs, ((0, missing), *((0, 0),) * (inputs.ndim - 1)), mode="edge")
-    found = jax.lax.map(lambda batch: apply(params, batch), padded.reshape(count, size, *inputs.shape[1:]))
-    return found.reshape(-1, found.shape[-1])[: inputs.shape[0]]
-
-
 def judge(apply: Apply, params: Params, examples: Examples, batch_size: int) -> tuple[Bool[Array, " n"], Array]:
     """Which examples are classified as their labels say, and their mean cross-entropy in nats."""
-    logits = logits_in_batches(apply, params, examples.inputs, batch_size)
+    logits = in_batches(apply, params, examples.inputs, batch_size)
     return jnp.argmax(logits, axis=-1) == examples.labels, cross_entropy(logits, examples.labels).mean()
 
 

@@ -55,14 +55,14 @@ class LikelihoodProbe:
 
 
 def in_batches(
-    log_prob: Callable[[Params, Array], Array], params: Params, rows: Float[Array, "n d"], batch_size: int
-) -> Float[Array, " n"]:
-    """``log_prob(params, rows)``, not more than ``batch_size`` rows at a time."""
+    apply: Callable[[Params, Array], Array], params: Params, rows: Float[Array, "n ..."], batch_size: int
+) -> Float[Array, "n ..."]:
+    """``apply(params, rows)``, one result a row, not more than ``batch_size`` rows at a time."""
     count = -(-len(rows) // batch_size)
     size = -(-len(rows) // count)
-    padded = jnp.pad(rows, ((0, count * size - len(rows)), (0, 0)), mode="edge")
-    found = jax.lax.map(lambda batch: log_prob(params, batch), padded.reshape(count, size, -1))
-    return found.reshape(-1)[: len(rows)]
+    padded = jnp.pad(rows, ((0, count * size - len(rows)), *((0, 0),) * (rows.ndim - 1)), mode="edge")
+    found = jax.lax.map(lambda batch: apply(params, batch), padded.reshape(count, size, *rows.shape[1:]))
+    return found.reshape(-1, *found.shape[2:])[: len(rows)]
 
 
 def judged(

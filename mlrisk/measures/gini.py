@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mlrisk.errors import BadInput
+from mlrisk.types import is_concrete
 
 
 def gini(values: Float[Array | np.ndarray, "..."], axis: int = -1) -> Float[Array, "..."]:
@@ -41,5 +41,5 @@ def _check(values: Array | np.ndarray, axis: int) -> None:
         raise BadInput(f"axis: {axis} is not an axis of values of shape {values.shape}")
     if values.shape[axis] < 1:
         raise BadInput(f"values: shape {values.shape} has nothing along axis {axis}; at least 1 value is needed")
-    if not isinstance(values, Tracer) and (negative := np.count_nonzero(np.asarray(values) < 0)):
+    if is_concrete(values) and (negative := np.count_nonzero(np.asarray(values) < 0)):
         raise BadInput(f"values: {negative} of {values.size} are negative; shares are of values from 0 up")

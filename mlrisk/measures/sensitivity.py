@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mlrisk.errors import BadInput, one_of
-from mlrisk.measures.trajectory import SGD, Apply, ExampleLoss, concrete, require_schedule
+from mlrisk.measures.trajectory import SGD, Apply, ExampleLoss, require_schedule
 from mlrisk.measures.unrolled import InputGradients, input_gradients
 from mlrisk.objectives.classification import cross_entropy
-from mlrisk.types import Examples, Params
+from mlrisk.types import Examples, Params, is_concrete
 
 Norm = Literal["l1", "l2", "linf"]
 Variant = Literal["indirect", "total"]
@@ -141,7 +141,7 @@ def class_loss_sensitivity(
     """
     times = _check(apply, params, examples, sgd, targets, loss, norm, variant, segment)
     classes, labels = _outputs(apply, params, examples)[-1], examples.labels
-    if classes < 2 or (concrete(labels) and len(np.unique(np.asarray(labels))) < 2):
+    if classes < 2 or (is_concrete(labels) and len(np.unique(np.asarray(labels))) < 2):
         raise BadInput("labels: only one class; the sensitivity between classes needs at least 2")
     member = jax.nn.one_hot(labels, classes, axis=0, dtype=examples.inputs.dtype)
     found = input_gradients(apply, params, examples, sgd, member, loss=loss, targets=times, segment=segment)
@@ -194,7 +194,7 @@ def _check(
         raise BadInput(f"inputs: {inputs.dtype} of shape {jnp.shape(inputs)} is not floats (n, *shape)")
     if jnp.shape(labels) != inputs.shape[:1]:
         raise BadInput(f"labels: shape {jnp.shape(labels)} is not ({len(inputs)},), one for each input")
-    if concrete(inputs) and (wrong := np.count_nonzero(~np.isfinite(np.asarray(inputs)))):
+    if is_concrete(inputs) and (wrong := np.count_nonzero(~np.isfinite(np.asarray(inputs)))):
         raise BadInput(f"inputs: {wrong} of {math.prod(inputs.shape)} values are not finite")
     require_schedule(sgd, len(inputs))
     if loss is cross_entropy:
@@ -210,7 +210,7 @@ def _check(
 def _check_labels(labels: Array, outputs: tuple[int, ...]) -> None:
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise BadInput(f"labels: dtype {labels.dtype} is not an integer type")
-    if concrete(labels) and not np.isin(np.asarray(labels), np.arange(outputs[-1])).all():
+    if is_concrete(labels) and not np.isin(np.asarray(labels), np.arange(outputs[-1])).all():
         raise BadInput(f"labels: some are outside 0 to {outputs[-1] - 1} (the model has {outputs[-1]} outputs)")
 
 

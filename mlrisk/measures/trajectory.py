@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from mlrisk.errors import BadInput
-from mlrisk.types import Examples, Params, Scalar
+from mlrisk.types import Examples, Params, Scalar, is_concrete
 
 Apply = Callable[[Params, Array], Array]
 """``(params, inputs) -> outputs`` on a batch."""
@@ -163,16 +162,11 @@ def require_schedule(sgd: SGD, count: int) -> None:
         raise BadInput("order: 0 steps; at least 1 update is needed")
     if not 1 <= batch <= count:
         raise BadInput(f"order: batches of {batch} are not from 1 to {count} (the number of examples)")
-    if concrete(order) and not np.isin(np.asarray(order), np.arange(count)).all():
+    if is_concrete(order) and not np.isin(np.asarray(order), np.arange(count)).all():
         raise BadInput(f"order: has rows outside 0 to {count - 1} (there are {count} examples)")
     if jnp.shape(sgd.learning_rate) not in ((), (steps,)):
         raise BadInput(f"learning_rate: shape {jnp.shape(sgd.learning_rate)} is not () or ({steps},), one a step")
-    if concrete(sgd.learning_rate) and not (np.asarray(sgd.learning_rate) > 0).all():
+    if is_concrete(sgd.learning_rate) and not (np.asarray(sgd.learning_rate) > 0).all():
         raise BadInput(f"learning_rate: {sgd.learning_rate} is not positive")
     if not 0 <= sgd.momentum < 1:
         raise BadInput(f"momentum: {sgd.momentum} is not in [0, 1)")
-
-
-def concrete(value: object) -> bool:
-    """Whether a value can be looked at now, which inside ``jit`` and ``vmap`` it cannot."""
-    return not isinstance(value, Tracer)
