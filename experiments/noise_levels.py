@@ -220,7 +220,7 @@ TRENDS = (
     "Slopes over the share of noise (least squares per seed); at the middle share, log of CSR at the end over CSR at "
     "the peak, share of seeds whose peak comes before the fit, and peak less final accuracy."
 )
-TRAINING = "Means over seeds along training."
+TRAINING = "Means over seeds along training, with 95 % intervals."
 
 
 # 7. Figures -----------------------------------------------------------------------------------------------------
@@ -233,16 +233,16 @@ def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
 def _plate(tables: Tables, data: str, kind: str) -> Plate:
     rows = [r for r in tables["training"].to_pylist() if r["data"] == data and r["noise"] in (kind, "none")]
     ratios = list(dict.fromkeys(r["quantity"] for r in rows if r["quantity"].startswith("CSR")))
-    figure = Figure(figsize=(4.2 * (1 + len(ratios)), 3.5))
+    figure = Figure(figsize=(3.8 * (1 + len(ratios)) + 1, 3.3))
     panels = figure.subplots(1, 1 + len(ratios), squeeze=False)[0]
     report.level_curves(panels[0], rows, "epoch", ("training accuracy", "validation accuracy"))
     panels[0].set(ylabel="accuracy", ylim=(0, 1.02))
-    panels[0].legend(title=f"{kind} noise")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", title=f"{kind} noise")
     for axes, ratio in zip(panels[1:], ratios, strict=True):
         report.level_curves(axes, rows, "epoch", (ratio,))
         axes.set(ylabel=f"critical samples, radius {ratio.removeprefix('CSR ')}/255", ylim=(0, None))
     return Plate(figure, f"{data}, {kind} noise: accuracy on the training set (solid) and on clean validation examples "
-                         "(dotted), and shares of critical validation samples; means over seeds.")  # fmt: skip
+                         "(dotted), and shares of critical validation samples; means, 95 % bands.")  # fmt: skip
 
 
 # 8. Claims ------------------------------------------------------------------------------------------------------

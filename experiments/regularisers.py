@@ -219,7 +219,7 @@ FREE = (
     "validation accuracy on real data is on average at most 0.01 under the plain one's (cost, paired by seed)."
 )
 ATTACKED = "What adversarial training adds to dropout alone at the same rate, paired by seed."
-TRAINING = "Training accuracy along training at the selected setting of each technique; means over seeds."
+TRAINING = "Training accuracy along training at the selected setting of each technique; means over seeds, 95 % bands."
 
 
 # 7. Figures -----------------------------------------------------------------------------------------------------
@@ -248,8 +248,8 @@ def _lines(tables: Tables) -> Plate:
     for axes, labels in zip(figure.subplots(1, 2, sharey=True), ("randY", "real"), strict=True):
         for color, technique in zip(PALETTE.values(), TECHNIQUES[::-1], strict=True):
             line = [r for r in rows if (r["technique"], r["labels"]) == (technique, labels)]
-            axes.plot([r["epoch"] for r in line], [r["value"] for r in line], color=color, linestyle="-",
-                      label=f"{technique.replace('_', ' ')} {line[0]['strength']:g}")  # fmt: skip
+            label = f"{technique.replace('_', ' ')} {line[0]['strength']:g}"
+            report.banded_line(axes, line, "epoch", color=color, linestyle="-", label=label)
         axes.set(xlabel="epoch", title={"randY": "random labels", "real": "real labels"}[labels])
     figure.axes[0].set_ylabel("training accuracy")
     figure.axes[1].legend(fontsize=7.5)

@@ -7,7 +7,7 @@ from mlrisk.report import level_curves
 
 def test_each_level_has_its_colour_and_each_quantity_its_dash():
     rows = [
-        {"level": level, "quantity": quantity, "epoch": epoch, "value": level * epoch}
+        {"level": level, "quantity": quantity, "epoch": epoch, "value": level * epoch, "low": 0.0, "high": 2.0}
         for level in (0.0, 0.5)
         for quantity in ("a", "b", "other")
         for epoch in (1, 2, 3)
@@ -15,7 +15,7 @@ def test_each_level_has_its_colour_and_each_quantity_its_dash():
     axes = Figure().subplots()
     level_curves(axes, rows, "epoch", ("a", "b"))
     lines = axes.get_lines()
-    assert len(lines) == 4
+    assert len(lines) == len(axes.collections) == 4
     assert len({line.get_color() for line in lines}) == 2
     assert [line.get_linestyle() for line in lines] == ["-", ":", "-", ":"]
     assert list(lines[2].get_ydata()) == [0.5, 1.0, 1.5]

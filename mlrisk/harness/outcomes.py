@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from mlrisk.errors import BadInput
 from mlrisk.harness.records import Records
-from mlrisk.measures.intervals import bootstrap_interval, share_interval
+from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
 from mlrisk.measures.means import student_mean
 
 Curves = dict[tuple[Any, ...], Float[np.ndarray, "seeds blocks"]]
@@ -114,10 +114,16 @@ def curve_rows(
         fixed: further columns, the same in every row.
 
     Returns:
-        Dicts with the settings, the fixed columns, ``epoch`` and ``value``.
+        Dicts with the settings, the fixed columns, ``epoch``, and ``value`` with ``low`` and ``high``: Student's
+        interval of the mean. All three are NaN where a seed's value is not finite.
     """
     return [
-        {**dict(zip(by, key, strict=True)), **fixed, "epoch": int(epoch), "value": float(value)}
+        {**dict(zip(by, key, strict=True)), **fixed, "epoch": int(epoch), **_mean_of_all(column)}
         for key, values in found.items()
-        for epoch, value in zip(epochs(key), values.mean(axis=0), strict=True)
+        for epoch, column in zip(epochs(key), values.T, strict=True)
     ]
+
+
+def _mean_of_all(values: Float[np.ndarray, " seeds"]) -> dict[str, float]:
+    found = student_mean(values) if np.isfinite(values).all() else Interval(np.nan, np.nan, np.nan)
+    return dict(found._asdict())

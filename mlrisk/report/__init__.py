@@ -9,6 +9,7 @@ from mlrisk.report.formats import format_interval, format_number
 from mlrisk.report.html import Page, render, report, report_run, write
 from mlrisk.report.plates import (
     CONDITION_LOOKS,
+    banded_line,
     interval_chart,
     level_curves,
     picture_grid,
@@ -40,6 +41,7 @@ __all__ = [
     "TableView",
     "Tables",
     "arrival_lines",
+    "banded_line",
     "captioned",
     "cell",
     "claim_line",

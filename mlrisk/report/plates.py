@@ -140,17 +140,27 @@ def range_curves(
 
 
 def level_curves(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, quantities: Sequence[str]) -> None:
-    """One colour a level and one line style a quantity (solid, then dotted), from rows of a table.
+    """One colour a level and one line style a quantity (solid, then dotted) with its band, from rows of a table.
 
     Args:
         axes: where to draw.
-        rows: with the columns ``level``, ``quantity``, ``value`` and the horizontal one, in its order.
+        rows: with the columns ``level``, ``quantity``, ``value``, ``low``, ``high`` and the horizontal one, in its
+            order.
         x: the column of the horizontal axis.
         quantities: which quantities to draw.
     """
     for color, level in zip(PALETTE.values(), sorted({row["level"] for row in rows}), strict=False):
         for quantity, dash in zip(quantities, ("-", ":"), strict=False):
-            line = [(row[x], row["value"]) for row in rows if (row["level"], row["quantity"]) == (level, quantity)]
-            axes.plot(*zip(*line, strict=True), color=color, linestyle=dash,
-                      label=f"{level:.0%}" if dash == "-" else None)  # fmt: skip
+            line = [row for row in rows if (row["level"], row["quantity"]) == (level, quantity)]
+            banded_line(axes, line, x, color=color, linestyle=dash, label=f"{level:.0%}" if dash == "-" else None)
     axes.set_xlabel(x)
+
+
+def banded_line(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, **look: Any) -> None:
+    """A line through ``value`` over a pale band from ``low`` to ``high``, from rows in the order of the column ``x``.
+
+    Ends that are missing or not finite (a single seed) leave the band out there.
+    """
+    across, middle, low, high = (np.asarray([row[name] for row in rows], float) for name in (x, "value", "low", "high"))
+    (line,) = axes.plot(across, middle, **look)
+    axes.fill_between(across, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
