@@ -1,6 +1,7 @@
 """Measures of what networks learn, for any predictions or any ``apply(params, x)``."""
 
 from mlrisk.measures.adversaries import Adversaries, fgsm, lass, lass_search, pgd
+from mlrisk.measures.anchor_regression import anchor_regression, domain_indicators
 from mlrisk.measures.ascent import Search
 from mlrisk.measures.contrasts import geometric_mean_time, interval_difference, log_time_ratio
 from mlrisk.measures.convergence import Convergence, time_to_convergence
@@ -20,6 +21,7 @@ from mlrisk.measures.filters import low_frequency_share, roughness
 from mlrisk.measures.forgetting import Forgetting, cumulative_loss, forgetting_events, forgetting_score
 from mlrisk.measures.gini import gini
 from mlrisk.measures.intervals import Interval, bootstrap_interval, share_interval
+from mlrisk.measures.invariant_prediction import InvariantPrediction, invariant_causal_prediction
 from mlrisk.measures.means import clustered_mean, student_mean
 from mlrisk.measures.memorization import Memorization, memorization_score
 from mlrisk.measures.overdispersion import RESAMPLED, overdispersion
@@ -44,9 +46,11 @@ __all__ = [
     "Forgetting",
     "InputGradients",
     "Interval",
+    "InvariantPrediction",
     "LossSensitivity",
     "Memorization",
     "Search",
+    "anchor_regression",
     "auroc",
     "binomial_null",
     "bootstrap_interval",
@@ -55,6 +59,7 @@ __all__ = [
     "critical_sample_ratio",
     "cumulative_loss",
     "dispersion_index",
+    "domain_indicators",
     "early_stopping",
     "elasticity",
     "example_difficulty",
@@ -67,6 +72,7 @@ __all__ = [
     "input_curvature",
     "input_gradients",
     "interval_difference",
+    "invariant_causal_prediction",
     "lass",
     "lass_search",
     "log_time_ratio",
