@@ -1,5 +1,7 @@
 """The training loop: laws that hold for any model, and problems with known answers."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,43 @@ def test_hypers_reach_optimizer_objective_sampler_probe_and_schedule():
     assert float(fit.state.params) == -4.0
     np.testing.assert_array_equal(fit.history["train/penalty"], np.arange(4.0))
     np.testing.assert_array_equal(fit.history["eval/slope"], np.full(4, 2.0))
+
+
+def test_what_a_sampler_draws_for_a_lane_is_drawn_once():
+    class Drawn(NamedTuple):
+        shift: jax.Array
+
+        def __call__(self, key, step):
+            return self.shift
+
+    calls = []
+
+    class Draws:
+        def for_lane(self, key, hyper):
+            calls.append(hyper)
+            return Drawn(hyper * jax.random.normal(key, (3,)))
+
+        def __call__(self, key, step, hyper):
+            return hyper * jax.random.normal(key, (3,))
+
+    class Redraws:
+        def __call__(self, key, step, hyper):
+            return Draws()(key, step, hyper)
+
+    model = Model(lambda key: jnp.zeros(3), lambda p, x: p)
+
+    def objective(params, batch, hyper, key):
+        loss = jnp.sum((params - batch) ** 2)
+        return loss, {"loss": loss}
+
+    once, always = (
+        make_train(model, objective, optax.sgd(0.1), s, num_steps=6, probe_every=2) for s in (Draws(), Redraws())
+    )
+    hypers = jnp.asarray([1.0, 2.0])
+    keys = jax.random.split(KEY, 2)
+    found, expected = (jax.jit(jax.vmap(train))(keys, hypers) for train in (once, always))
+    np.testing.assert_allclose(found.state.params, expected.state.params, rtol=1e-6)
+    assert len(calls) == 1  # traced once, outside the loops over blocks and steps
 
 
 def test_best_snapshot_is_the_state_at_the_best_probe_and_patience_freezes_the_lane():

@@ -121,6 +121,17 @@ def require_probability(name: str, value: Any) -> None:
         raise BadInput(f"{name}: {value} is not in [0, 1]")
 
 
+class DrawnColouring(NamedTuple):
+    """The sampler of one lane: the same batch at every step, drawn before the first."""
+
+    batch: ColouredBatch
+
+    def __call__(self, key: RandomKey, step: Int[Array, ""], /) -> ColouredBatch:
+        """What was drawn."""
+        del key, step
+        return self.batch
+
+
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=["digits", "colour_noise", "label_noise"], meta_fields=[]
 )
@@ -149,6 +160,11 @@ class ColouredSampler:
             if noise.ndim != 1 or len(noise) < 2:
                 raise BadInput(f"colour_noise: shape {noise.shape} is not (m,) with at least 2 domains")
             require_probability("colour_noise", noise)
+
+    def for_lane(self, key: RandomKey, hyper: Any) -> DrawnColouring:
+        """The sampler of the lane with this key."""
+        del hyper
+        return DrawnColouring(self(key, jnp.int32(0)))
 
     def __call__(self, key: RandomKey, step: Int[Array, ""], /) -> ColouredBatch:
         """The same batch at every step."""

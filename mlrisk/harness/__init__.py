@@ -1,7 +1,8 @@
 """The harness: ``train(key, hyper)`` as a pure function, and sweeps of it that survive anything."""
 
+from mlrisk.harness.judgements import block_length, judged_steps
 from mlrisk.harness.lanes import Plan
-from mlrisk.harness.loop import Fit, Train, TrainState, block_length, judged_steps, make_train
+from mlrisk.harness.loop import Fit, Train, TrainState, make_train
 from mlrisk.harness.outcomes import curve_rows, curves, last_values, mean_cells, seed_cells, share_cells
 from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,6 @@ import optax
 from jax import lax
 from jaxtyping import Array, Int
 
-from mlrisk.errors import BadInput
 from mlrisk.harness import tracking
 from mlrisk.harness.tracking import Best, BestRule
 from mlrisk.prng import step_key, stream, streams
@@ -105,12 +104,18 @@ class Train:
         self, progress: Progress, hyper: Hyper, first: Int[Array, ""] | int, last: Int[Array, ""] | int
     ) -> Progress:
         """Run blocks ``first`` to ``last - 1``; the bounds may be traced, so every cut shares one compile."""
-        return lax.fori_loop(first, last, lambda block, p: self._one(block, p, hyper), progress)
+        own = self._with_lane_data(progress.state.key, hyper)
+        return lax.fori_loop(first, last, lambda block, p: own._one(block, p, hyper), progress)
 
     def finish(self, progress: Progress) -> Fit:
         """What a finished lane gives back."""
         state, history = progress
         return Fit(state if self.keep_state else None, history, state.diverged_at, state.stopped_at)
+
+    def _with_lane_data(self, key: RandomKey, hyper: Hyper) -> "Train":
+        """With what the sampler draws once a lane drawn here, outside the loops."""
+        for_lane = getattr(self.sampler, "for_lane", None)
+        return self if for_lane is None else replace(self, sampler=for_lane(stream(key, "data"), hyper))
 
     def _one(self, block: Int[Array, ""], progress: Progress, hyper: Hyper) -> Progress:
         state, history = progress
@@ -187,28 +192,6 @@ jax.tree_util.register_dataclass(
 )  # fmt: skip
 
 
-def block_length(num_steps: int, num_blocks: int) -> int:
-    """Steps of one block, for configs that say how many blocks they want.
-
-    Raises:
-        BadInput: the blocks do not divide the steps.
-    """
-    if num_steps % num_blocks:
-        raise BadInput(f"num_blocks: {num_blocks} is not allowed, it must divide num_steps, which is {num_steps}")
-    return num_steps // num_blocks
-
-
-def judged_steps(epochs: int, judge_every: int, steps_per_epoch: int) -> int:
-    """Steps of one block, for configs that say after how many epochs they judge.
-
-    Raises:
-        BadInput: ``judge_every`` does not divide the epochs.
-    """
-    if judge_every < 1 or epochs % judge_every:
-        raise BadInput(f"judge_every: {judge_every} is not allowed, it must divide epochs, which is {epochs}")
-    return judge_every * steps_per_epoch
-
-
 def make_train(
     model: Model,
     objective: Objective,
@@ -231,7 +214,8 @@ def make_train(
         optimizer: an optax transformation, or ``hyper -> transformation`` to vmap over learning rates; clipping
             and learning-rate schedules are optax's own.
         sampler: ``(key, step) -> batch``; called with the same key at every step. With a third positional
-            argument it is given ``hyper`` too, for data that differ from lane to lane.
+            argument it is given ``hyper`` too, for data that differ from lane to lane. A sampler's method
+            ``for_lane(key, hyper) -> sampler`` is called once a lane, for what is drawn once and used at every step.
         probes: split name -> ``probe(state, key) -> metrics``, called after each block (``hyper`` as third, as
             for samplers). Scalars become rows of the records, larger arrays become arrays.
         num_steps: optimiser steps of one lane.
