@@ -10,6 +10,7 @@ from mlrisk.report.html import Page, render, report, report_run, write
 from mlrisk.report.plates import (
     CONDITION_LOOKS,
     banded_line,
+    crossed_points,
     interval_chart,
     level_curves,
     picture_grid,
@@ -45,6 +46,7 @@ __all__ = [
     "captioned",
     "cell",
     "claim_line",
+    "crossed_points",
     "density_mosaic",
     "find_row",
     "find_runs",
