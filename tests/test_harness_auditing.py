@@ -10,7 +10,8 @@ import pytest
 from mlrisk import prng
 from mlrisk.data import EpochSampler, epoch_order
 from mlrisk.harness import make_train
-from mlrisk.harness.auditing import ExampleProbe, by_batches, critical_examples, training_sensitivity
+from mlrisk.harness.auditing import ExampleProbe, critical_examples, training_sensitivity
+from mlrisk.harness.blocks import in_blocks
 from mlrisk.harness.optimizers import OptimizerConfig, make_optimizer
 from mlrisk.measures import SGD, lass, loss_sensitivity
 from mlrisk.models import mlp
@@ -27,7 +28,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=0.3)
 @pytest.mark.parametrize("batch_size", [1, 5, 12, 50])
 def test_batches_change_nothing(batch_size):
     found = jax.jit(
-        lambda examples: by_batches(lambda b: b.inputs.sum(1) * b.labels.astype(jnp.float32), examples, batch_size)
+        lambda examples: in_blocks(lambda b: b.inputs.sum(1) * b.labels.astype(jnp.float32), examples, batch_size)
     )(EXAMPLES)
     np.testing.assert_allclose(found, EXAMPLES.inputs.sum(1) * EXAMPLES.labels.astype(jnp.float32), rtol=1e-5)
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlrisk.harness.probes import LikelihoodProbe, in_batches
+from mlrisk.harness.blocks import in_blocks
+from mlrisk.harness.probes import LikelihoodProbe
 
 ROWS = jax.random.normal(jax.random.key(0), (23, 3))
 
@@ -18,7 +19,7 @@ def log_prob(params, rows):
 
 @pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
 def test_batches_change_nothing(batch_size):
-    found = jax.jit(in_batches, static_argnums=(0, 3))(log_prob, jnp.ones(()), ROWS, batch_size)
+    found = jax.jit(lambda p, rows: in_blocks(lambda block: log_prob(p, block), rows, batch_size))(jnp.ones(()), ROWS)
     with jax.numpy_rank_promotion("allow"):
         np.testing.assert_allclose(found, log_prob(jnp.ones(()), ROWS), rtol=1e-6)
 

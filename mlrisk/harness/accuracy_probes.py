@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from mlrisk.data.noise_levels import NoisyExamples
-from mlrisk.harness.probes import in_batches
+from mlrisk.harness.blocks import in_blocks
 from mlrisk.objectives.classification import cross_entropy
 from mlrisk.types import Examples, Params, RandomKey
 
@@ -19,7 +19,7 @@ Apply = Callable[[Params, Array], Array]
 
 def judge(apply: Apply, params: Params, examples: Examples, batch_size: int) -> tuple[Bool[Array, " n"], Array]:
     """Which examples are classified as their labels say, and their mean cross-entropy in nats."""
-    logits = in_batches(apply, params, examples.inputs, batch_size)
+    logits = in_blocks(lambda inputs: apply(params, inputs), examples.inputs, batch_size)
     return jnp.argmax(logits, axis=-1) == examples.labels, cross_entropy(logits, examples.labels).mean()
 
 

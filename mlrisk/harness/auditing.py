@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Key
 from mlrisk import prng
 from mlrisk.data.orders import epoch_order
 from mlrisk.data.sampling import EpochSampler
+from mlrisk.harness.blocks import in_blocks
 from mlrisk.harness.optimizers import OptimizerConfig
 from mlrisk.measures.adversaries import lass
 from mlrisk.measures.curvature import input_curvature
@@ -23,16 +24,6 @@ from mlrisk.objectives.classification import cross_entropy
 from mlrisk.types import Examples, Model, Params, RandomKey
 
 Apply = Callable[[Params, Array], Array]
-
-
-def by_batches(function: Callable[[Examples], Any], examples: Examples, batch_size: int) -> Any:
-    """``function(examples)``, which has one row an example, for not more than ``batch_size`` of them at a time."""
-    count = examples.labels.shape[0]
-    number = -(-count // batch_size)
-    size = -(-count // number)
-    rows = jnp.minimum(jnp.arange(number * size), count - 1).reshape(number, size)
-    found = jax.lax.map(lambda index: function(Examples(*(leaf[index] for leaf in examples))), rows)
-    return jax.tree.map(lambda leaf: leaf.reshape(number * size, *leaf.shape[2:])[:count], found)
 
 
 @functools.partial(
@@ -68,7 +59,7 @@ class ExampleProbe:
                 "curvature": input_curvature(predict, *batch, key, directions=self.directions),
             }
 
-        return by_batches(judged, self.examples, self.batch_size)
+        return in_blocks(judged, self.examples, self.batch_size)
 
 
 def critical_examples(
@@ -96,7 +87,7 @@ def critical_examples(
     def search(own: Params, examples: Examples, radius: Array) -> Bool[Array, " n"]:
         predict = functools.partial(apply, own)
         options = {"radius": radius, "num_steps": num_steps}
-        return by_batches(lambda batch: lass(predict, batch.inputs, key, **options).found, examples, batch_size)
+        return in_blocks(lambda batch: lass(predict, batch.inputs, key, **options).found, examples, batch_size)
 
     @jax.jit
     def every(params: Params, examples: Examples, radii: Array) -> Bool[Array, "lanes radii n"]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk.data.conditions import Condition
+from mlrisk.harness.blocks import in_blocks
 from mlrisk.types import Examples, Params, RandomKey
 
 
@@ -51,23 +52,17 @@ class LikelihoodProbe:
     def __call__(self, state: Any, key: RandomKey, /) -> dict[str, Array]:
         """``log_likelihood``, a scalar in nats."""
         params = state.params if state.average is None else state.average
-        return {"log_likelihood": in_batches(self.log_prob, params, self.rows, self.batch_size).mean()}
-
-
-def in_batches(
-    apply: Callable[[Params, Array], Array], params: Params, rows: Float[Array, "n ..."], batch_size: int
-) -> Float[Array, "n ..."]:
-    """``apply(params, rows)``, one result a row, not more than ``batch_size`` rows at a time."""
-    count = -(-len(rows) // batch_size)
-    size = -(-len(rows) // count)
-    padded = jnp.pad(rows, ((0, count * size - len(rows)), *((0, 0),) * (rows.ndim - 1)), mode="edge")
-    found = jax.lax.map(lambda batch: apply(params, batch), padded.reshape(count, size, *rows.shape[1:]))
-    return found.reshape(-1, *found.shape[2:])[: len(rows)]
+        return {
+            "log_likelihood": in_blocks(lambda rows: self.log_prob(params, rows), self.rows, self.batch_size).mean()
+        }
 
 
 def judged(
     log_prob: Callable[[Params, Array], Array], params: Params, rows: Float[Array, "n d"], batch_size: int
 ) -> Float[Array, "lanes n"]:
-    """`in_batches` for the stacked parameters of several lanes, one lane after another; compiled."""
-    each = jax.jit(lambda lanes, rows: jax.lax.map(lambda own: in_batches(log_prob, own, rows, batch_size), lanes))
-    return each(params, rows)
+    """``log_prob`` of the rows under the stacked parameters of several lanes, one lane after another; compiled."""
+
+    def one(own: Params, rows: Array) -> Array:
+        return in_blocks(lambda block: log_prob(own, block), rows, batch_size)
+
+    return jax.jit(lambda lanes, rows: jax.lax.map(lambda own: one(own, rows), lanes))(params, rows)

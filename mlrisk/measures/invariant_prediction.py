@@ -66,12 +66,13 @@ def invariant_causal_prediction(
     """
     _require(inputs, targets, alpha)
     subsets = _subsets(inputs.shape[2])
-    means, variances = jax.jit(_statistics)(_moments(inputs, targets), jnp.asarray(subsets))
+    moments = _moments(inputs, targets)
+    means, variances = jax.jit(_statistics)(moments, jnp.asarray(subsets))
     p_values = _p_values(np.asarray(means, np.float64), np.asarray(variances, np.float64), inputs.shape[1])
     tested = slice(None) if empty_set else slice(1, None)
     accepted = subsets[tested][p_values[tested] > alpha]
     parents = np.asarray(accepted.all(0) if len(accepted) else np.zeros(inputs.shape[2], bool))
-    pooled = np.asarray(_fit(_moments(inputs, targets), jnp.asarray(parents)))
+    pooled = np.asarray(_fit(moments, jnp.asarray(parents)))
     return InvariantPrediction(parents, pooled, p_values, subsets)
 
 

@@ -55,7 +55,7 @@ def by_domain(values: Float[Array, " n"], domains: Int[Array, " n"], num_domains
     """
     if values.shape != domains.shape:
         raise BadInput(f"domains: shape {domains.shape} is not {values.shape}, one for each value")
-    member = (domains[None, :] == jnp.arange(num_domains)[:, None]).astype(values.dtype)
+    member = _members(domains, num_domains, values)
     sizes = member.sum(1)
     if is_concrete(sizes) and bool((sizes == 0).any()):
         raise BadInput(f"domains: domain {int(jnp.argmin(sizes))} of {num_domains} is empty; each needs an example")
@@ -77,9 +77,14 @@ def binary_domain_risks(
         BadInput: see `by_domain`.
     """
     losses = jax.nn.softplus(jnp.where(labels == 1, -logits, logits))
-    member = (domains[None, :] == jnp.arange(num_domains)[:, None]).astype(logits.dtype)
+    member = _members(domains, num_domains, logits)
     slopes = jax.vmap(lambda weights: irm_v1_penalty(logits, labels, weights=weights))(member)
     return DomainRisks(by_domain(losses, domains, num_domains), slopes)
+
+
+def _members(domains: Int[Array, " n"], num_domains: int, like: Array) -> Float[Array, "m n"]:
+    """Which examples are in which domain, as ones and zeros."""
+    return (domains[None, :] == jnp.arange(num_domains)[:, None]).astype(like.dtype)
 
 
 def at_step(penalty: Penalty, step: Int[Array, ""] | int) -> Penalty:

@@ -1,4 +1,4 @@
-"""Networks on more rows than fit the cache: block by block, with only the products kept for the gradient."""
+"""Functions of more rows than fit the memory or the cache, block by block; networks, probes and searches alike."""
 
 from collections.abc import Callable
 from typing import Any

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlrisk.errors import BadInput
-from mlrisk.models.blocks import in_blocks
+from mlrisk.harness.blocks import in_blocks
 
 ROWS = (jax.random.normal(jax.random.key(0), (10, 4)), jnp.arange(10.0))
 WEIGHTS = jax.random.normal(jax.random.key(1), (4, 3))
