@@ -220,9 +220,9 @@ def _plate(tables: Tables, metric: str, when: str) -> Plate:
     for axes, (data, kind) in zip(panels.flat, ((d, k) for d in ARMS for k in KINDS), strict=True):
         for color, level in zip(PALETTE.values(), sorted({row["level"] for row in rows}), strict=False):
             line = [r for r in rows if r["data"] == data and r["level"] == level and r["noise"] in (kind, "none")]
-            ends = [[r["value"] - r["low"] for r in line], [r["high"] - r["value"] for r in line]]
-            axes.errorbar([r["width"] for r in line], [r["value"] for r in line], yerr=np.maximum(ends, 0), color=color,
-                          marker="o", capsize=2, label=f"{level:.0%}")  # fmt: skip
+            values, ends = report.value_and_reach(line)
+            axes.errorbar([r["width"] for r in line], values, yerr=ends, color=color, marker="o", capsize=2,
+                          label=f"{level:.0%}")  # fmt: skip
         axes.set(
             xscale="log", xticks=ticks, xticklabels=ticks, title=f"{data}, {kind} noise", ylabel="validation accuracy"
         )

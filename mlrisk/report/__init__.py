@@ -17,6 +17,7 @@ from mlrisk.report.plates import (
     picture_rows,
     range_curves,
     sorted_curves,
+    value_and_reach,
 )
 from mlrisk.report.tables import (
     Cell,
@@ -70,6 +71,7 @@ __all__ = [
     "style",
     "tidy_table",
     "to_rows",
+    "value_and_reach",
     "write",
     "write_claims",
     "write_table",

@@ -170,11 +170,14 @@ def crossed_points(
     axes: Axes, x_rows: Sequence[Mapping[str, Any]], y_rows: Sequence[Mapping[str, Any]], **look: Any
 ) -> None:
     """One point a pair of rows, with the intervals of both as a thin cross; rows have ``value``, ``low``, ``high``."""
-    (x, x_reach), (y, y_reach) = (_value_and_reach(rows) for rows in (x_rows, y_rows))
+    (x, x_reach), (y, y_reach) = (value_and_reach(rows) for rows in (x_rows, y_rows))
     axes.errorbar(x, y, y_reach, x_reach, elinewidth=0.8, **look)
 
 
-def _value_and_reach(rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def value_and_reach(
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "2 n"]]:
+    """The values of rows, and how far their intervals reach below and above, as error bars want them."""
     values, low, high = (np.asarray([row[name] for row in rows], float) for name in ("value", "low", "high"))
     # rounding may put an end on the wrong side of a value that all seeds share
     return values, np.maximum(np.stack([values - low, high - values]), 0)
