@@ -13,7 +13,7 @@ FIELDS = (
 )
 NAMES = (
     "capacity, class_sensitivity, colored_mnist, convergence, critical_samples, easy_examples, first_layer_filters, flow_densities, "
-    "flow_energies, loss_sensitivity, memorization_audit, noise_levels, penalty_timing, regularisers, sine_posterior, tabular_density, "
+    "flow_energies, loss_sensitivity, memorization_audit, noise_levels, penalty_timing, regularisers, risk_plane, sine_posterior, tabular_density, "
     "universality, vae"
 )
 PRESETS = "cpu, digits, paper, paper_cnn, smoke, smoke_cnn"
