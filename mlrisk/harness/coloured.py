@@ -48,15 +48,16 @@ def domain_objective(apply: Apply, num_domains: int, *, channels: int = 2, block
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["sampler"],
-    meta_fields=["apply", "num_domains", "channels", "block_size"],
+    meta_fields=["apply", "num_domains", "channels", "block_size", "stream"],
 )
 @dataclass(frozen=True)
 class TrainingDomainsProbe:
-    """Accuracy and risk on the lane's own training domains.
+    """Accuracy and risk on all that a sampler draws for a lane: its own training domains, or others.
 
     Args:
-        sampler: that of the training; its batch does not depend on the step.
+        sampler: one with ``for_lane``, whose batch does not depend on the step; that of the training, or another.
         apply: see `domain_objective`, and for the other arguments.
+        stream: of the lane's key; ``"data"`` is what the training draws from.
     """
 
     sampler: Sampler
@@ -64,10 +65,13 @@ class TrainingDomainsProbe:
     num_domains: int
     channels: int = 2
     block_size: int = BLOCK
+    stream: str = "data"
 
     def __call__(self, state: Any, key: RandomKey, hyper: Hyper, /) -> Metrics:
         """See `judge_domains`."""
-        batch = self.sampler(prng.stream(state.key, "data"), state.step)
+        own: Any = self.sampler
+        drawn_from = prng.stream(state.key, self.stream)
+        batch = own.for_lane(drawn_from, hyper)(drawn_from, state.step)
         return judge_domains(
             self.apply, state.params, batch.pictures, batch.colouring, self.num_domains, self.channels, self.block_size
         )
