@@ -12,7 +12,7 @@ FIELDS = (
     "pool_stride, optimizer.name, optimizer.learning_rate, optimizer.momentum, optimizer.clip_norm, batch_size, epochs, seeds, seed, lanes"
 )
 NAMES = (
-    "capacity, class_sensitivity, colored_mnist, convergence, covariate_shift, critical_samples, easy_examples, equal_risks, "
+    "capacity, class_sensitivity, colored_mnist, convergence, covariate_shift, critical_samples, domainbed, easy_examples, equal_risks, "
     "first_layer_filters, flow_densities, flow_energies, linear_sems, loss_sensitivity, memorization_audit, "
     "noise_levels, penalty_timing, regularisers, risk_plane, sine_posterior, tabular_density, universality, vae"
 )
