@@ -141,7 +141,7 @@ def _trained(config: Config, form: str, methods: tuple[str, ...], data: Data, ke
     place = linear.ProblemIndex(jnp.asarray(problem), jnp.asarray(repetition))
     train = make_train(
         make_model(config, form), make_objective(config, form), make_optimizer(config.optimizer),
-        linear.MomentsSampler(jax.tree.map(lambda leaf: leaf[:, :, :-1], data.moments)),
+        linear.ProblemSampler(jax.tree.map(lambda leaf: leaf[:, :, :-1], data.moments)),
         {"fit": lambda state, key: {"weights": _weights(state.params)}},
         num_steps=config.num_steps, probe_every=block_length(config.num_steps, config.num_blocks), keep_state=False,
     )  # fmt: skip

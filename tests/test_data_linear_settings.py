@@ -10,8 +10,8 @@ import pytest
 from mlrisk import prng
 from mlrisk.data.linear_settings import (
     SETTINGS,
-    MomentsSampler,
     ProblemIndex,
+    ProblemSampler,
     Setting,
     draw_problems,
     setting_flags,
@@ -52,7 +52,7 @@ def test_each_setting_is_drawn_as_by_itself(problems, place):
 
 def test_a_lane_sees_the_moments_of_its_problem(problems):
     moments = jax.jit(jax.vmap(jax.vmap(domain_moments)))(problems.inputs, problems.targets)
-    sampler, lane = MomentsSampler(moments), Lane(ProblemIndex(jnp.int32(5), jnp.int32(1)))
+    sampler, lane = ProblemSampler(moments), Lane(ProblemIndex(jnp.int32(5), jnp.int32(1)))
     key, step = jax.random.key(0), jnp.int32(0)
     expected = domain_moments(problems.inputs[5, 1], problems.targets[5, 1])
     for found in (sampler(key, step, lane), sampler.for_lane(key, lane)(key, step)):

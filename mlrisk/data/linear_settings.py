@@ -12,7 +12,6 @@ from jaxtyping import Array, Bool, Float, Int
 from mlrisk import prng
 from mlrisk.data.sems import LinearSEM, Table, draw_sem, sample_sem
 from mlrisk.errors import BadInput, one_of
-from mlrisk.objectives.linear_risks import DomainMoments
 from mlrisk.types import RandomKey
 
 SETTINGS = tuple("".join(letters) for letters in itertools.product("FP", "OE", "US"))
@@ -114,35 +113,35 @@ class ProblemIndex(NamedTuple):
     repetition: Int[Array, "..."]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["moments"], meta_fields=[])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["problems"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
-class MomentsSampler:
-    """The whole batch of a lane, as moments: those of the problem that ``hyper.problem`` names.
+class ProblemSampler:
+    """The whole batch of a lane: what belongs to the problem that ``hyper.problem`` names.
 
     Args:
-        moments: with axes (settings, repetitions, m, ...).
+        problems: any pytree of arrays with axes (settings, repetitions, ...), such as `DomainMoments`.
     """
 
-    moments: DomainMoments
+    problems: Any
 
-    def for_lane(self, key: RandomKey, hyper: Any) -> "LaneMoments":
-        """The sampler with the lane's own moments picked, outside the loop over steps."""
+    def for_lane(self, key: RandomKey, hyper: Any) -> "LaneProblem":
+        """The sampler with the lane's own problem picked, outside the loop over steps."""
         del key
         index: ProblemIndex = hyper.problem
-        return LaneMoments(jax.tree.map(lambda leaf: leaf[index.setting, index.repetition], self.moments))
+        return LaneProblem(jax.tree.map(lambda leaf: leaf[index.setting, index.repetition], self.problems))
 
-    def __call__(self, key: RandomKey, step: Int[Array, ""], hyper: Any, /) -> DomainMoments:
-        """The same moments at every step."""
-        return self.for_lane(key, hyper).moments
+    def __call__(self, key: RandomKey, step: Int[Array, ""], hyper: Any, /) -> Any:
+        """The same batch at every step."""
+        return self.for_lane(key, hyper).problem
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["moments"], meta_fields=[])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["problem"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
-class LaneMoments:
-    """What `MomentsSampler.for_lane` picks."""
+class LaneProblem:
+    """What `ProblemSampler.for_lane` picks."""
 
-    moments: DomainMoments
+    problem: Any
 
-    def __call__(self, key: RandomKey, step: Int[Array, ""], /) -> DomainMoments:
-        """The lane's moments."""
-        return self.moments
+    def __call__(self, key: RandomKey, step: Int[Array, ""], /) -> Any:
+        """The lane's batch."""
+        return self.problem
