@@ -149,6 +149,7 @@ def _lines(records: Records, tables: Tables) -> Plate:
         for noise in records.arrays["fixed/train_noise"]:
             axes.axvline(noise, color=PALETTE["ink"], lw=0.6)
         axes.set(xlabel="P(colour is not the label's)", ylabel="risk in nats" if quantity == "risk" else quantity)
+        axes.set_ylim(0, 1 if quantity == "accuracy" else None)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", title="weight")
     return Plate(figure, "Accuracy and risk as the colours shift, by penalty weight; means and 95 % intervals over "
                          "restarts. Dotted: infinite data, a perfect detector of shapes. Thin: training.")  # fmt: skip
