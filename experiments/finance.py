@@ -285,7 +285,7 @@ CLAIMS = (
 # 9. Experiment --------------------------------------------------------------------------------------------------
 EXPERIMENT = Experiment(
     name="finance",
-    question="Does risk extrapolation predict next year's rises of stocks better than ERM, and is that above noise?",
+    question="Does risk extrapolation predict rises of stocks a year ahead better than ERM, and is that above noise?",
     source="Krueger et al. 2021, financial indicators (arXiv appendix)",
     config=Config,
     run=run,
