@@ -122,7 +122,7 @@ def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
         axes.set_xticks(
             range(len(SETS)), [f"{name}: {', '.join(f'{v:g}' for v in values)}" for name, values in SETS.items()]
         )
-        axes.legend(title="predictor with equal risks", loc="center right")
+        axes.legend(title="predictor with equal risks", loc="upper right")
     caption = "Predictors whose risks are equal under interventions on every variable, one point a random model."
     return {"equal_risks": Plate(figure, caption)}
 
