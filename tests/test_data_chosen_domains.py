@@ -50,6 +50,13 @@ def test_one_lane_draws_one_shuffle_for_all_its_steps(parts):
         np.testing.assert_array_equal(first, second)
 
 
+def test_lanes_of_one_key_with_other_domains_shuffle_otherwise():
+    rows = padded_domains([Examples(jnp.zeros((200, 1)), jnp.arange(200) % 2)] * 4)
+    found = [ChosenDomainsSampler(rows)(jax.random.key(0), jnp.int32(0), hyper(domains, shuffled=True)).labels[:200]
+             for domains in ([0, 1, 2], [0, 1, 3])]  # fmt: skip
+    assert 60 < np.count_nonzero(found[0] == found[1]) < 140
+
+
 def test_shuffles_keep_the_classes_and_the_padding_and_lose_the_labels():
     labels, used = jnp.asarray([1] * 40 + [0] * 40 + [7] * 20), jnp.arange(100) < 80
     keys = jax.random.split(jax.random.key(0), 50)

@@ -112,6 +112,8 @@ class ChosenDomainsSampler:
         del step
         inputs, labels, used = jax.tree.map(lambda leaf: leaf[hyper.chosen.domains], self.rows)
         count, size = used.shape
+        for domain in hyper.chosen.domains:  # lanes of one seed that differ in their domains draw different shuffles
+            key = jax.random.fold_in(key, domain)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
         labels = jnp.where(hyper.chosen.shuffled, jax.vmap(shuffled_labels)(keys, labels, used), labels)
         domains = jnp.where(used, jnp.arange(count)[:, None], count)
