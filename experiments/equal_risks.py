@@ -123,7 +123,9 @@ def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
             range(len(SETS)), [f"{name}: {', '.join(f'{v:g}' for v in values)}" for name, values in SETS.items()]
         )
         axes.legend(title="predictor with equal risks", loc="upper right")
-    caption = "Predictors whose risks are equal under interventions on every variable, one point a random model."
+    caption = (
+        "Predictors whose risks are equal under interventions on every variable, one point a random model, cut at 1e-7."
+    )
     return {"equal_risks": Plate(figure, caption)}
 
 
