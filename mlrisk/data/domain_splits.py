@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ class Trial(NamedTuple):
     looks: Int[Array, " n"]
 
 
+@runtime_checkable
 class DomainSource(Protocol):
     """Pictures that are held once, and what makes domains of them in each trial."""
 

@@ -72,7 +72,7 @@ def _irm_penalty(view: View) -> Scalar:
 
 
 def _switched(hyper: Hypers, strength: str, switch: str, before: float = 1.0) -> Scalar:
-    return stepped_weight(hyper["step"], hyper[switch], hyper[strength], before)
+    return stepped_weight(hyper["step"], hyper[switch].astype(jnp.int32), hyper[strength], before)
 
 
 def _irm(view: View, hyper: Hypers) -> tuple[Scalar, dict[str, Any]]:
@@ -135,7 +135,8 @@ def _eqrm(view: View, hyper: Hypers) -> tuple[Scalar, dict[str, Any]]:
     mean = view.risks.mean()
     if not view.several:
         return mean, {}
-    return jnp.where(hyper["step"] < hyper["eqrm_burnin_iters"], mean, eqrm(view.risks, hyper["eqrm_quantile"])), {}
+    burning = hyper["step"] < hyper["eqrm_burnin_iters"].astype(jnp.int32)
+    return jnp.where(burning, mean, eqrm(view.risks, hyper["eqrm_quantile"])), {}
 
 
 def _dann(view: View, hyper: Hypers) -> tuple[Scalar, dict[str, Any]]:

@@ -19,9 +19,9 @@ PUBLISHED_STEPS = 5001
 class Range(NamedTuple):
     """A default and a law: ``10^U``, ``2^U`` or ``U`` over the ends, or one of them as likely as another."""
 
-    default: float
+    default: float | int
     law: Law
-    ends: tuple[float, ...]
+    ends: tuple[float | int, ...]
     whole: bool = False
     """Whether draws are rounded down to whole numbers."""
     step: bool = False
@@ -136,13 +136,13 @@ def draw_hyperparameters(
 
 def _value(key: RandomKey, each: Range, draw: int) -> float:
     if draw == 0 or each.law == "fixed":
-        return each.default
+        return float(each.default)
     share = float(jax.random.uniform(key))
     if each.law == "choice":
-        return each.ends[int(share * len(each.ends))]
+        return float(each.ends[int(share * len(each.ends))])
     low, high = each.ends
     point = low + share * (high - low)
-    value = {"power10": 10**point, "power2": 2**point, "uniform": point}[each.law]
+    value = point if each.law == "uniform" else {"power10": 10.0, "power2": 2.0}[each.law] ** point
     return float(int(value)) if each.whole else value
 
 

@@ -101,7 +101,7 @@ def algorithm_optimizer(name: str) -> Callable[[Hypers], optax.GradientTransform
     def make(hyper: Hypers) -> optax.GradientTransformation:
         adam = optax.scale_by_adam(b1=hyper.get("beta1", 0.9))
         for switch in resets:
-            adam = reset_at(adam, hyper[switch])
+            adam = reset_at(adam, hyper[switch].astype(jnp.int32))
         return optax.chain(_decayed(hyper["weight_decay"]), adam, optax.scale_by_schedule(_rate(hyper)))  # pyright: ignore[reportArgumentType]
 
     return make
@@ -110,7 +110,8 @@ def algorithm_optimizer(name: str) -> Callable[[Hypers], optax.GradientTransform
 def _rate(hyper: Hypers) -> Callable[[Array], Array]:
     if "eqrm_lr" not in hyper:
         return lambda count: -hyper["learning_rate"]
-    return lambda count: -jnp.where(count < hyper["eqrm_burnin_iters"], hyper["learning_rate"], hyper["eqrm_lr"])
+    burnt = hyper["eqrm_burnin_iters"].astype(jnp.int32)
+    return lambda count: -jnp.where(count < burnt, hyper["learning_rate"], hyper["eqrm_lr"])
 
 
 def _decayed(rate: Array) -> optax.GradientTransformation:
