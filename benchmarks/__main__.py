@@ -88,6 +88,14 @@ def _sensitivity(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]
     return rows, sensitivity.table(rows)
 
 
+def _colored_mnist(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
+    configure(devices=parsed.devices)
+    from benchmarks import colored_mnist, sweep
+
+    rows = colored_mnist.measure(parsed.rounds)
+    return rows, sweep.table(rows)
+
+
 CALLS = {
     "sweep": _sweep,
     "flows": _flows,
@@ -95,6 +103,7 @@ CALLS = {
     "chapter": _chapter,
     "critical": _critical,
     "sensitivity": _sensitivity,
+    "colored_mnist": _colored_mnist,
 }
 
 if __name__ == "__main__":

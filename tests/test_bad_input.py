@@ -12,9 +12,10 @@ FIELDS = (
     "pool_stride, optimizer.name, optimizer.learning_rate, optimizer.momentum, optimizer.clip_norm, batch_size, epochs, seeds, seed, lanes"
 )
 NAMES = (
-    "capacity, class_sensitivity, convergence, critical_samples, easy_examples, first_layer_filters, flow_densities, "
-    "flow_energies, loss_sensitivity, memorization_audit, noise_levels, regularisers, sine_posterior, tabular_density, "
-    "universality, vae"
+    "capacity, capacity_shift, class_sensitivity, colored_mnist, convergence, covariate_shift, critical_samples, "
+    "discrete_example, domainbed, easy_examples, equal_risks, extrapolation, finance, first_layer_filters, "
+    "flow_densities, flow_energies, linear_sems, linear_unit_tests, loss_sensitivity, memorization_audit, "
+    "noise_levels, penalty_timing, regularisers, risk_plane, sine_posterior, tabular_density, universality, vae"
 )
 PRESETS = "cpu, digits, paper, paper_cnn, smoke, smoke_cnn"
 RUN = "run easy_examples --config smoke"

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mlrisk.errors import BadInput
-from mlrisk.harness.selection import best_checkpoints, leave_one_domain_out, oracle, training_domain_validation
+from mlrisk.harness.selection import (
+    RULES,
+    best_checkpoints,
+    by_rule,
+    leave_one_domain_out,
+    oracle,
+    training_domain_validation,
+)
 
 SHARES = st.floats(0, 1, width=32)
 
@@ -35,7 +42,16 @@ def test_runs_that_diverged_are_not_chosen():
     assert best_checkpoints(np.asarray([[0.1, np.nan, 0.3, 0.3], [np.nan] * 4])).tolist() == [2, 3]
 
 
+def test_each_rule_looks_where_it_says():
+    found = {"validation": np.asarray([[0.1, 0.9, 0.5], [0.2, 0.1, 0.3]]),
+             "test": np.asarray([[0.7, 0.2, 0.6], [0.5, 0.8, 0.4]])}  # fmt: skip
+    tests = [by_rule(found, rule)["test"].tolist() for rule in RULES]
+    assert tests == [[0.6, 0.4], [0.2, 0.4], [0.7, 0.8]]
+    assert by_rule(found, "training domains")["validation"].tolist() == [0.9, 0.3]
+
+
 @pytest.mark.parametrize(("call", "line"), [
+    (lambda: by_rule({}, "oracle"), "rule: 'oracle' is not one of last step"),
     (lambda: oracle(np.zeros((2, 3, 4))), r"values: shape \(2, 3, 4\) is not of 2 axes"),
     (lambda: training_domain_validation(np.zeros((0, 3, 4))), r"values: shape \(0, 3, 4\)"),
     (lambda: oracle(np.full((2, 2), np.nan)), "values: none is finite"),

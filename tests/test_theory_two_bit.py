@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from mlrisk import objectives
 from mlrisk.errors import BadInput
-from mlrisk.theory.two_bit import population_accuracy, population_risk, population_scale_slope
+from mlrisk.theory.two_bit import population_accuracy, population_optimum, population_risk, population_scale_slope
 
 TRAIN = (0.2, 0.1)
 
@@ -86,3 +86,8 @@ def test_accuracy_of_shape_and_colour(predictor, noise, expected):
 def test_a_probability_outside_its_range_is_refused():
     with pytest.raises(BadInput, match=r"colour_noise: 1.5 is not a probability in \[0, 1\]"):
         population_risk(jnp.ones(2), 1.5)
+
+
+@pytest.mark.parametrize(("weight", "name"), [(0.0, "ERM"), (100.0, "V-REx 100"), (1e4, "V-REx 1e4")])
+def test_the_optimum_in_single_precision(weight, name):
+    np.testing.assert_allclose(population_optimum(weight), TABLE[name][:2], atol=5e-3)

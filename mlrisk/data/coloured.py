@@ -19,10 +19,14 @@ CHANNELS = 2
 
 
 class GreyDigits(NamedTuple):
-    """What all domains and restarts share: flat ``pictures`` (n, pixels) and ``shapes`` (n,), 1 for digits 0 to 4."""
+    """What all domains and restarts share: flat ``pictures`` (n, pixels) and ``shapes`` (n,), 1 for digits 0 to 4.
+
+    ``digits`` (n,) says which of the ten each is; None where it is not known.
+    """
 
     pictures: Float[Array, "n pixels"]
     shapes: Int[Array, " n"]
+    digits: Int[Array, " n"] | None = None
 
 
 class Colouring(NamedTuple):
@@ -59,7 +63,7 @@ def grey_digits(examples: Examples, stride: int = 2) -> GreyDigits:
     if len(np.unique(shapes)) < 2:
         raise BadInput("labels: all digits are of one class; some below 5 and some from 5 are needed")
     small = inputs[:, ::stride, ::stride, 0].reshape(len(inputs), -1)
-    return GreyDigits(jnp.asarray(small, jnp.float32), jnp.asarray(shapes))
+    return GreyDigits(jnp.asarray(small, jnp.float32), jnp.asarray(shapes), jnp.asarray(labels, jnp.int32))
 
 
 def random_domains(key: RandomKey, count: int, num_domains: int) -> Int[Array, " n"]:

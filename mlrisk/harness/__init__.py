@@ -3,7 +3,7 @@
 from mlrisk.harness.judgements import block_length, judged_steps
 from mlrisk.harness.lanes import Plan
 from mlrisk.harness.loop import Fit, Train, TrainState, make_train
-from mlrisk.harness.outcomes import curve_rows, curves, last_values, mean_cells, seed_cells, share_cells
+from mlrisk.harness.outcomes import curve_rows, curves, last_values, mean_cells, seed_cells, share_cells, spread_cells
 from mlrisk.harness.records import Records, from_fit, merge
 from mlrisk.harness.sweep import Prepared, prepare, sweep
 from mlrisk.harness.tracking import Best, BestRule
@@ -29,5 +29,6 @@ __all__ = [
     "prepare",
     "seed_cells",
     "share_cells",
+    "spread_cells",
     "sweep",
 ]

@@ -67,6 +67,11 @@ def seed_cells(values: Shaped[np.ndarray, " seeds"]) -> dict[str, float | int]:
     return student_mean(values)._asdict() | {"seeds": len(values)}
 
 
+def spread_cells(values: Float[np.ndarray, " seeds"]) -> dict[str, float | int]:
+    """`seed_cells` and ``deviation``, the population standard deviation over seeds that many papers publish."""
+    return {**seed_cells(values), "deviation": float(values.std())}
+
+
 def curves(records: Records, name: str, by: Sequence[str]) -> Curves:
     """One metric along training, for each setting.
 

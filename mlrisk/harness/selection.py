@@ -1,11 +1,12 @@
 """Which run and which checkpoint count: rules of model selection across domains, and what each looks at."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from mlrisk.errors import BadInput
+from mlrisk.errors import BadInput, one_of
 
 
 class Selected(NamedTuple):
@@ -77,6 +78,32 @@ def best_checkpoints(values: Float[np.ndarray, "seeds checkpoints"]) -> np.ndarr
     values = _require(values, 2, finite=False)
     safe = np.where(np.isfinite(values), values, -np.inf)
     return np.where(np.isfinite(safe).any(1), safe.argmax(1), values.shape[1] - 1)
+
+
+RULES = ("last step", "training domains", "test domain")
+"""For one curve a seed: the last judgement; the best in the training domains; to compare only, in the test domain."""
+
+
+def by_rule(
+    found: Mapping[str, Float[np.ndarray, "seeds checkpoints"]], rule: str
+) -> dict[str, Float[np.ndarray, " seeds"]]:
+    """The values of each seed at its own checkpoint, chosen by a rule.
+
+    Args:
+        found: curves by name, among them ``validation`` (in the training domains) and ``test``.
+        rule: one of `RULES`.
+
+    Returns:
+        The same names, one value a seed.
+
+    Raises:
+        BadInput: the rule is unknown.
+    """
+    if rule not in RULES:
+        raise BadInput(one_of("rule", rule, RULES))
+    by = {"training domains": "validation", "test domain": "test"}.get(rule)
+    place = best_checkpoints(found[by]) if by else np.full(len(found["test"]), -1)
+    return {name: values[np.arange(len(values)), place] for name, values in found.items()}
 
 
 def _best(scores: Float[np.ndarray, "runs checkpoints"]) -> Selected:

@@ -1,10 +1,15 @@
 """Coloured digits in the limit of infinite data and a perfect shape detector: a model of two numbers."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+from scipy.optimize import minimize
 
 from mlrisk.errors import BadInput
+from mlrisk.objectives.risks import v_rex
 from mlrisk.types import Scalar, is_concrete
 
 Predictor = Float[Array, "2"]
@@ -68,3 +73,25 @@ def population_accuracy(
 def population_scale_slope(predictor: Predictor, colour_noise: Float[Array, ""] | float) -> Scalar:
     """The derivative of a domain's risk in the scale of the logits at 1, of which IRMv1 penalises the square."""
     return jax.grad(lambda scale: population_risk(scale * predictor, colour_noise))(jnp.ones((), predictor.dtype))
+
+
+def population_optimum(weight: float, train_noise: Sequence[float] = (0.2, 0.1)) -> Predictor:
+    """The predictor that V-REx learns in the limit: the minimum of ``sum_e R_e + 4 w Var(R)``.
+
+    Args:
+        weight: w, on the squared difference of two domains, as the published code has it; 0 is ERM.
+        train_noise: colour noise of the training domains, at least 2.
+
+    Raises:
+        BadInput: the weight is negative, or a noise is outside [0, 1].
+    """
+
+    def loss(predictor: Predictor) -> Scalar:
+        return v_rex(jnp.stack([population_risk(predictor, noise) for noise in train_noise]), 4 * weight)
+
+    if not weight >= 0:
+        raise BadInput(f"weight: {weight} is not zero or more")
+    step = jax.jit(jax.value_and_grad(loss))
+    found = minimize(lambda p: tuple(np.asarray(leaf, float) for leaf in step(jnp.asarray(p, jnp.float32))), (1.2, 1.0),
+                     jac=True, method="BFGS")  # fmt: skip
+    return jnp.asarray(found.x, jnp.float32)
