@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from mlrisk import prng
 from mlrisk.data.coloured import Colouring, GreyDigits, colour, paint
-from mlrisk.models.blocks import in_blocks
+from mlrisk.harness.blocks import in_blocks
 from mlrisk.objectives.domains import binary_domain_risks, by_domain, penalised_loss
 from mlrisk.types import Hyper, Metrics, Objective, Params, RandomKey, Sampler, Scalar
 
