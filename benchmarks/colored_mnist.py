@@ -15,8 +15,9 @@ from benchmarks.operations import count
 from benchmarks.sweep import matmul_peak
 from mlrisk.data.coloured import ColouredSampler, GreyDigits
 from mlrisk.harness import prepare
+from mlrisk.harness.colour_blocks import coloured_mlp
 from mlrisk.harness.coloured import domain_objective
-from mlrisk.harness.coloured_runs import ColouredSetting, coloured_mlp, coloured_train, penalties
+from mlrisk.harness.coloured_runs import ColouredSetting, coloured_train, penalties
 from mlrisk.objectives.domains import METHODS
 
 PICTURES, PIXELS, STEPS, RESTARTS, ALL_STEPS = 50_000, 196, 10, 10, 500
@@ -66,9 +67,9 @@ def _lanes(units: int) -> tuple[Any, Any, Any]:
     key = jax.random.key(0)
     pictures = jnp.maximum(jax.random.normal(key, (PICTURES, PIXELS)) - 0.8, 0)
     digits = GreyDigits(pictures, (jnp.arange(PICTURES) % 2).astype(jnp.int32))
-    model, one = coloured_mlp(units, 2 * PIXELS), ColouredSetting(hidden=units, steps=STEPS)
+    model, one = coloured_mlp(units, PIXELS), ColouredSetting(hidden=units, steps=STEPS)
     sampler = ColouredSampler(digits, jnp.asarray([0.2, 0.1]))
-    train = coloured_train(model, domain_objective(model.apply, 2), one, sampler, {}, STEPS)
+    train = coloured_train(model, domain_objective(model, 2), one, sampler, {}, STEPS)
     return train, jax.random.split(key, jax.device_count()), penalties(METHODS, one)
 
 

@@ -28,13 +28,14 @@ from mlrisk.harness import (
     spread_cells,
     sweep,
 )
+from mlrisk.harness.colour_blocks import ColouredModel, coloured_mlp
 from mlrisk.harness.coloured import HeldOutDomainsProbe, TrainingDomainsProbe, domain_objective
 from mlrisk.harness.coloured_runs import ColouredSetting, GreyParts, coloured_train
 from mlrisk.harness.selection import RULES, by_rule
 from mlrisk.measures import Interval, interval_difference
 from mlrisk.objectives.domains import METHODS
 from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables
-from mlrisk.types import Model, Objective, RandomKey
+from mlrisk.types import Objective, RandomKey
 
 SOURCE = "Krueger et al. 2021, Table 2 (thesis Table 5.2)"
 GREY = "grey"
@@ -82,15 +83,15 @@ def make_data(config: Config, key: RandomKey) -> GreyParts:
 
 
 # 3. Model -------------------------------------------------------------------------------------------------------
-def make_model(config: Config, hidden: int, inputs: int) -> Model:
+def make_model(config: Config, hidden: int, pixels: int, channels: int) -> ColouredModel:
     """Two hidden layers of ReLU, Glorot's uniform weights, one logit."""
-    return coloured_runs.coloured_mlp(hidden, inputs)
+    return coloured_mlp(hidden, pixels, channels)
 
 
 # 4. Objective ---------------------------------------------------------------------------------------------------
-def make_objective(config: Config, model: Model, channels: int) -> Objective:
+def make_objective(config: Config, model: ColouredModel) -> Objective:
     """Equations 5.3 to 5.8 and IRMv1, whichever the lane says, with L2 and the division by the weight."""
-    return domain_objective(model.apply, len(config.train_noise), channels=channels)
+    return domain_objective(model, len(config.train_noise))
 
 
 # 5. Run ---------------------------------------------------------------------------------------------------------
@@ -106,17 +107,16 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
 def _sweep(
     config: Config, data: GreyParts, key: RandomKey, run_dir: Path, name: str, one: ColouredSetting, methods: list[str]
 ) -> Records:
-    channels = 1 if name == GREY else 2
-    model = make_model(config, one.hidden, channels * data.train.pictures.shape[1])
+    model = make_model(config, one.hidden, data.train.pictures.shape[1], 1 if name == GREY else 2)
     noise, wrong = jnp.asarray(config.train_noise), config.label_noise
     sampler = ColouredSampler(data.train, noise, wrong)
-    held_out = functools.partial(HeldOutDomainsProbe, label_noise=wrong, apply=model.apply, channels=channels)
+    held_out = functools.partial(HeldOutDomainsProbe, label_noise=wrong, model=model)
     probes = {
-        "train_domains": TrainingDomainsProbe(sampler, model.apply, len(config.train_noise), channels),
+        "train_domains": TrainingDomainsProbe(sampler, model, len(config.train_noise)),
         "validation_domains": held_out(data.validation, noise),
         "test_domain": held_out(data.test, jnp.asarray([config.test_noise])),
     }
-    objective = make_objective(config, model, channels)
+    objective = make_objective(config, model)
     train = coloured_train(model, objective, one, sampler, probes, block_length(one.steps, config.judgements))
     hypers = coloured_runs.penalties(["erm"] if name == GREY else methods, one)
     keys = prng.lane_keys(key, config.restarts)

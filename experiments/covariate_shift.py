@@ -16,13 +16,14 @@ from mlrisk.config import setting
 from mlrisk.data.imbalance import CHANNELS, KINDS, ImbalancedSampler, Kind, groups
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, block_length, coloured_runs, curves, from_fit, make_train, merge, seed_cells, sweep
+from mlrisk.harness.colour_blocks import ColouredModel, coloured_mlp
 from mlrisk.harness.coloured import TrainingDomainsProbe, domain_objective
 from mlrisk.harness.coloured_runs import WORDS, ColouredSetting, GreyParts
 from mlrisk.harness.coloured_search import Draws, Shifted, draw_settings, shifted_at_step, shifted_lanes
 from mlrisk.measures import Interval, interval_difference, share_interval
 from mlrisk.objectives.domains import METHODS
 from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables
-from mlrisk.types import Model, Objective, RandomKey
+from mlrisk.types import Objective, RandomKey
 
 SOURCE = "Krueger et al. 2021, Figure 5 and section 4.1.2 (thesis Figure 5.4)"
 COMPARED = ("v_rex", "irm_v1")
@@ -66,15 +67,15 @@ def make_data(config: Config, key: RandomKey) -> GreyParts:
 
 
 # 3. Model -------------------------------------------------------------------------------------------------------
-def make_model(config: Config, hidden: int, inputs: int) -> Model:
+def make_model(config: Config, hidden: int, pixels: int, kind: Kind) -> ColouredModel:
     """Two hidden layers of ReLU, Glorot's uniform weights, one logit."""
-    return coloured_runs.coloured_mlp(hidden, inputs)
+    return coloured_mlp(hidden, pixels, CHANNELS[kind])
 
 
 # 4. Objective ---------------------------------------------------------------------------------------------------
-def make_objective(config: Config, model: Model, kind: Kind) -> Objective:
+def make_objective(config: Config, model: ColouredModel) -> Objective:
     """V-REx or IRMv1, as the lane says."""
-    base = domain_objective(model.apply, len(config.train_noise), channels=CHANNELS[kind])
+    base = domain_objective(model, len(config.train_noise))
     return lambda params, batch, hyper, key: base(params, batch, hyper.penalty, key)
 
 
@@ -119,18 +120,18 @@ def _joined(leaves: Any) -> Any:
 def _sweep(
     config: Config, data: GreyParts, kind: Kind, hidden: int, keys: Any, lanes: Shifted, columns: Any, run_dir: Path
 ) -> Records:
-    model = make_model(config, hidden, CHANNELS[kind] * data.train.pictures.shape[1])
+    model = make_model(config, hidden, data.train.pictures.shape[1], kind)
     samplers = [
         ImbalancedSampler(part, jnp.asarray(groups(np.asarray(part.digits), kind)), kind, jnp.asarray(noise),
                           config.label_noise, fixed)
         for part, noise, fixed in ((data.train, config.train_noise, None), (data.test, (config.test_noise,), 0.5))
     ]  # fmt: skip
     probes = {
-        "train_domains": TrainingDomainsProbe(samplers[0], model.apply, 2, CHANNELS[kind]),
-        "test_domain": TrainingDomainsProbe(samplers[1], model.apply, 1, CHANNELS[kind], stream="held out"),
+        "train_domains": TrainingDomainsProbe(samplers[0], model, 2),
+        "test_domain": TrainingDomainsProbe(samplers[1], model, 1, stream="held out"),
     }
     steps = config.training.steps
-    train = make_train(model, make_objective(config, model, kind), lambda hyper: optax.adam(hyper.learning_rate),
+    train = make_train(model.painted, make_objective(config, model), lambda hyper: optax.adam(hyper.learning_rate),
                        samplers[0], probes, steps, block_length(steps, 1), schedule=shifted_at_step,
                        keep_state=False)  # fmt: skip
     fit = sweep(train, keys, lanes, lanes=config.lanes or "auto", run_dir=run_dir)

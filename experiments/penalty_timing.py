@@ -15,11 +15,12 @@ from mlrisk.config import setting
 from mlrisk.data.coloured import ColouredSampler
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, block_length, coloured_runs, curve_rows, curves, from_fit, merge, seed_cells, sweep
+from mlrisk.harness.colour_blocks import ColouredModel, coloured_mlp
 from mlrisk.harness.coloured import HeldOutDomainsProbe, TrainingDomainsProbe, domain_objective
 from mlrisk.harness.coloured_runs import WORDS, ColouredSetting, GreyParts, coloured_train
 from mlrisk.measures import Interval, interval_difference
 from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables
-from mlrisk.types import Model, Objective, RandomKey
+from mlrisk.types import Objective, RandomKey
 
 SOURCE = "Krueger et al. 2021, code: waterfall experiment and memorisation plots"
 METHODS = ("v_rex", "irm_v1")
@@ -60,15 +61,15 @@ def make_data(config: Config, key: RandomKey) -> GreyParts:
 
 
 # 3. Model -------------------------------------------------------------------------------------------------------
-def make_model(config: Config, inputs: int) -> Model:
+def make_model(config: Config, pixels: int) -> ColouredModel:
     """Two hidden layers of ReLU, Glorot's uniform weights, one logit."""
-    return coloured_runs.coloured_mlp(config.training.hidden, inputs)
+    return coloured_mlp(config.training.hidden, pixels)
 
 
 # 4. Objective ---------------------------------------------------------------------------------------------------
-def make_objective(config: Config, model: Model) -> Objective:
+def make_objective(config: Config, model: ColouredModel) -> Objective:
     """V-REx or IRMv1, with the weight 1 before the lane's switch."""
-    return domain_objective(model.apply, len(config.train_noise))
+    return domain_objective(model, len(config.train_noise))
 
 
 # 5. Run ---------------------------------------------------------------------------------------------------------
@@ -95,12 +96,12 @@ def _sweep(
     config: Config, data: GreyParts, key: RandomKey, run_dir: Path, one: ColouredSetting, methods: list[str],
     switches: list[int], every: int,
 ) -> Records:  # fmt: skip
-    model = make_model(config, 2 * data.train.pictures.shape[1])
+    model = make_model(config, data.train.pictures.shape[1])
     sampler = ColouredSampler(data.train, jnp.asarray(config.train_noise), config.label_noise)
     noise = jnp.asarray([config.test_noise])
     probes = {
-        "train_domains": TrainingDomainsProbe(sampler, model.apply, len(config.train_noise)),
-        "test_domain": HeldOutDomainsProbe(data.test, noise, config.label_noise, model.apply),
+        "train_domains": TrainingDomainsProbe(sampler, model, len(config.train_noise)),
+        "test_domain": HeldOutDomainsProbe(data.test, noise, config.label_noise, model),
     }
     train = coloured_train(model, make_objective(config, model), one, sampler, probes, every)
     hypers = coloured_runs.penalties(methods, one, switch=switches)

@@ -16,12 +16,13 @@ from mlrisk.config import setting
 from mlrisk.data.coloured import ColouredSampler
 from mlrisk.experiment import Experiment
 from mlrisk.harness import Records, block_length, coloured_runs, from_fit, seed_cells, sweep
+from mlrisk.harness.colour_blocks import ColouredModel, coloured_mlp
 from mlrisk.harness.coloured import HeldOutDomainsProbe, TrainingDomainsProbe, domain_objective
 from mlrisk.harness.coloured_runs import ColouredSetting, GreyParts, coloured_train
 from mlrisk.measures import Interval
 from mlrisk.report import PALETTE, Claim, Obtained, Plate, Tables
 from mlrisk.theory.two_bit import population_accuracy, population_optimum, population_risk
-from mlrisk.types import Model, Objective, RandomKey
+from mlrisk.types import Objective, RandomKey
 
 SOURCE = "Krueger et al. 2021, Figure 2 (thesis Figure 5.2)"
 QUANTITIES = ("accuracy", "risk")
@@ -59,15 +60,15 @@ def make_data(config: Config, key: RandomKey) -> GreyParts:
 
 
 # 3. Model -------------------------------------------------------------------------------------------------------
-def make_model(config: Config, inputs: int) -> Model:
+def make_model(config: Config, pixels: int) -> ColouredModel:
     """Two hidden layers of ReLU, Glorot's uniform weights, one logit."""
-    return coloured_runs.coloured_mlp(config.training.hidden, inputs)
+    return coloured_mlp(config.training.hidden, pixels)
 
 
 # 4. Objective ---------------------------------------------------------------------------------------------------
-def make_objective(config: Config, model: Model) -> Objective:
+def make_objective(config: Config, model: ColouredModel) -> Objective:
     """V-REx with the lane's weight; 0 is ERM."""
-    return domain_objective(model.apply, len(config.train_noise))
+    return domain_objective(model, len(config.train_noise))
 
 
 # 5. Run ---------------------------------------------------------------------------------------------------------
@@ -75,11 +76,11 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     """One sweep over weights and restarts; judged once, at the end, on domains of their own pictures."""
     data_key, lane_key = prng.streams(key, "data", "lanes")
     data = make_data(config, data_key)
-    model = make_model(config, 2 * data.train.pictures.shape[1])
+    model = make_model(config, data.train.pictures.shape[1])
     sampler = ColouredSampler(data.train, jnp.asarray(config.train_noise), config.label_noise)
     probes = {
-        "train_domains": TrainingDomainsProbe(sampler, model.apply, len(config.train_noise)),
-        "test_domains": HeldOutDomainsProbe(data.test, jnp.asarray(config.test_noise), config.label_noise, model.apply),
+        "train_domains": TrainingDomainsProbe(sampler, model, len(config.train_noise)),
+        "test_domains": HeldOutDomainsProbe(data.test, jnp.asarray(config.test_noise), config.label_noise, model),
     }
     one = config.training
     train = coloured_train(model, make_objective(config, model), one, sampler, probes, block_length(one.steps, 1))

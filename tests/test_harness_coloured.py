@@ -11,8 +11,9 @@ from mlrisk.data import load
 from mlrisk.data.coloured import ColouredSampler, GreyDigits, grey_digits, paint
 from mlrisk.errors import BadInput
 from mlrisk.harness import make_train
+from mlrisk.harness.colour_blocks import coloured_mlp
 from mlrisk.harness.coloured import HeldOutDomainsProbe, TrainingDomainsProbe, domain_objective
-from mlrisk.harness.coloured_runs import ColouredSetting, coloured_mlp, coloured_train, grey_parts, penalties
+from mlrisk.harness.coloured_runs import ColouredSetting, coloured_train, grey_parts, penalties
 from mlrisk.harness.coloured_search import WIDTHS, draw_settings
 from mlrisk.objectives.domains import METHODS, at_step
 from mlrisk.types import Examples
@@ -20,7 +21,7 @@ from mlrisk.types import Examples
 SOURCE = load("digits").train
 DIGITS = grey_digits(Examples(SOURCE.inputs[:203], SOURCE.labels[:203]))
 NOISE = jnp.asarray([0.2, 0.1])
-MODEL = coloured_mlp(6, 2 * 16)
+MODEL = coloured_mlp(6, 16)
 SAMPLER = ColouredSampler(DIGITS, NOISE)
 KEY = jax.random.key(0)
 
@@ -28,7 +29,7 @@ KEY = jax.random.key(0)
 def plain(params, batch, weight):
     """V-REx on whole painted pictures, written out."""
     drawn = batch.colouring
-    logits = MODEL.apply(params, paint(batch.pictures, drawn.colours))[:, 0]
+    logits = MODEL.painted.apply(params, paint(batch.pictures, drawn.colours))[:, 0]
     losses = optax.sigmoid_binary_cross_entropy(logits, drawn.labels.astype(jnp.float32))
     first, second = (losses[drawn.domains == d].mean() for d in range(2))
     squares = sum((leaf**2).sum() for leaf in jax.tree.leaves(params))
@@ -38,9 +39,9 @@ def plain(params, batch, weight):
 @pytest.mark.parametrize("weight", [0.5, 300.0])
 @pytest.mark.parametrize("block_size", [50, 1000])
 def test_the_objective_is_the_published_one(weight, block_size):
-    params, batch = MODEL.init(KEY), SAMPLER(KEY, jnp.int32(0))
+    params, batch = MODEL.painted.init(KEY), SAMPLER(KEY, jnp.int32(0))
     one = jax.tree.map(lambda leaf: leaf[0], penalties(["v_rex"], ColouredSetting(weight=weight, switch=0)))
-    objective = domain_objective(MODEL.apply, 2, block_size=block_size)
+    objective = domain_objective(MODEL, 2, block_size=block_size)
     (loss, metrics), grads = jax.value_and_grad(objective, has_aux=True)(params, batch, at_step(one, 0), KEY)
     expected, gradient = jax.value_and_grad(plain)(params, batch, weight)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
@@ -52,17 +53,17 @@ def test_the_objective_is_the_published_one(weight, block_size):
 def test_lanes_of_all_methods_train_and_probes_judge_their_own_domains():
     setting = ColouredSetting(6, steps=40, switch=20, learning_rate=0.01, weight=100.0)
     probes = {
-        "train": TrainingDomainsProbe(SAMPLER, MODEL.apply, 2),
-        "test": HeldOutDomainsProbe(DIGITS, jnp.asarray([0.9]), 0.25, MODEL.apply),
+        "train": TrainingDomainsProbe(SAMPLER, MODEL, 2),
+        "test": HeldOutDomainsProbe(DIGITS, jnp.asarray([0.9]), 0.25, MODEL),
     }
-    train = coloured_train(MODEL, domain_objective(MODEL.apply, 2), setting, SAMPLER, probes, 40)
-    train = make_train(MODEL, train.objective, train.optimizer, SAMPLER, probes, 40, schedule=at_step)
+    train = coloured_train(MODEL, domain_objective(MODEL, 2), setting, SAMPLER, probes, 40)
+    train = make_train(MODEL.painted, train.objective, train.optimizer, SAMPLER, probes, 40, schedule=at_step)
     lanes = penalties(METHODS, setting)
     fit = jax.jit(jax.vmap(train, (None, 0)))(KEY, lanes)
     batch = SAMPLER(prng.stream(KEY, "data"), jnp.int32(0))
     for lane in range(len(METHODS)):
         params = jax.tree.map(lambda leaf, i=lane: leaf[i], fit.state.params)
-        logits = MODEL.apply(params, paint(batch.pictures, batch.colouring.colours))[:, 0]
+        logits = MODEL.painted.apply(params, paint(batch.pictures, batch.colouring.colours))[:, 0]
         right = (logits > 0) == (batch.colouring.labels == 1)
         each = [right[batch.colouring.domains == d].mean() for d in range(2)]
         np.testing.assert_allclose(fit.history["train/accuracies"][lane, 0], each, rtol=1e-5)
@@ -76,9 +77,9 @@ def test_lanes_of_all_methods_train_and_probes_judge_their_own_domains():
 def test_ten_lanes_hold_no_copies_of_the_pictures(as_a_user):
     count = 20_000
     digits = GreyDigits(jnp.ones((count, 196)), (jnp.arange(count) % 2).astype(jnp.int32))
-    model, one = coloured_mlp(4, 392), ColouredSetting(4, steps=2)
+    model, one = coloured_mlp(4, 196), ColouredSetting(4, steps=2)
     sampler = ColouredSampler(digits, NOISE)
-    train = coloured_train(model, domain_objective(model.apply, 2, block_size=250), one, sampler, {}, 2)
+    train = coloured_train(model, domain_objective(model, 2, block_size=250), one, sampler, {}, 2)
     hyper = jax.tree.map(lambda leaf: leaf[0], penalties(["v_rex"], one))
     lanes = jax.jit(lambda train, keys: jax.vmap(lambda key: train(key, hyper))(keys))
     with jax.numpy_dtype_promotion("standard"):

@@ -1,7 +1,6 @@
-"""Training on and judging coloured digits: all examples at every step, painted block by block, none copied."""
+"""Training on and judging coloured digits: all examples at every step, block by block, none copied."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,24 +9,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlrisk import prng
-from mlrisk.data.coloured import Colouring, GreyDigits, colour, paint
-from mlrisk.harness.blocks import in_blocks
+from mlrisk.data.coloured import Colouring, GreyDigits, colour
+from mlrisk.harness.colour_blocks import ColouredModel, coloured_logits
 from mlrisk.objectives.domains import binary_domain_risks, by_domain, penalised_loss
 from mlrisk.types import Hyper, Metrics, Objective, Params, RandomKey, Sampler, Scalar
 
-Apply = Callable[[Params, Array], Float[Array, "n 1"]]
-BLOCK = 2500
-"""Pictures painted and multiplied at a time: few enough for their activations to stay in a CPU's cache."""
+BLOCK = 625
+"""Pictures of one colour multiplied at a time: few enough for their activations to stay in a CPU's cache."""
 
 
-def domain_objective(apply: Apply, num_domains: int, *, channels: int = 2, block_size: int = BLOCK) -> Objective:
+def domain_objective(model: ColouredModel, num_domains: int, *, block_size: int = BLOCK) -> Objective:
     """`mlrisk.objectives.penalised_loss` on all coloured digits at once.
 
     Args:
-        apply: ``(params, painted pictures (n, channels * pixels)) -> logits (n, 1)`` of label 1.
+        model: its logits are those of label 1.
         num_domains: m.
-        channels: colours; 1 leaves the pictures grey.
-        block_size: pictures painted at a time.
+        block_size: pictures at a time.
 
     Returns:
         ``(params, ColouredBatch, Penalty, key) -> (loss, metrics)``, with metrics ``risk`` (mean over domains, nats),
@@ -37,7 +34,7 @@ def domain_objective(apply: Apply, num_domains: int, *, channels: int = 2, block
     def objective(params: Params, batch: Any, hyper: Hyper, key: RandomKey) -> tuple[Scalar, Metrics]:
         del key
         drawn = batch.colouring
-        logits = _logits(apply, params, batch.pictures, drawn, channels, block_size, keep_products=True)
+        logits = coloured_logits(model, params, batch.pictures, drawn.colours, block_size, keep_products=True)
         found = binary_domain_risks(logits, drawn.labels, drawn.domains, num_domains)
         metrics = {"risk": found.risks.mean(), "variance": found.risks.var(), "slope": found.slopes.mean()}
         return penalised_loss(found, params, hyper), metrics
@@ -48,7 +45,7 @@ def domain_objective(apply: Apply, num_domains: int, *, channels: int = 2, block
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["sampler"],
-    meta_fields=["apply", "num_domains", "channels", "block_size", "stream"],
+    meta_fields=["model", "num_domains", "block_size", "stream"],
 )
 @dataclass(frozen=True)
 class TrainingDomainsProbe:
@@ -56,14 +53,13 @@ class TrainingDomainsProbe:
 
     Args:
         sampler: one with ``for_lane``, whose batch does not depend on the step; that of the training, or another.
-        apply: see `domain_objective`, and for the other arguments.
+        model: see `domain_objective`, and for the other arguments.
         stream: of the lane's key; ``"data"`` is what the training draws from.
     """
 
     sampler: Sampler
-    apply: Apply
+    model: ColouredModel
     num_domains: int
-    channels: int = 2
     block_size: int = BLOCK
     stream: str = "data"
 
@@ -73,14 +69,14 @@ class TrainingDomainsProbe:
         drawn_from = prng.stream(state.key, self.stream)
         batch = own.for_lane(drawn_from, hyper)(drawn_from, state.step)
         return judge_domains(
-            self.apply, state.params, batch.pictures, batch.colouring, self.num_domains, self.channels, self.block_size
+            self.model, state.params, batch.pictures, batch.colouring, self.num_domains, self.block_size
         )
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["digits", "colour_noise", "label_noise"],
-    meta_fields=["apply", "channels", "block_size"],
+    meta_fields=["model", "block_size"],
 )
 @dataclass(frozen=True)
 class HeldOutDomainsProbe:
@@ -90,14 +86,13 @@ class HeldOutDomainsProbe:
         digits: held-out pictures.
         colour_noise: (m,), one for each domain.
         label_noise: the same in all.
-        apply: see `domain_objective`, and for the other arguments.
+        model: see `domain_objective`, and for the other arguments.
     """
 
     digits: GreyDigits
     colour_noise: Float[Array, " m"]
     label_noise: Float[Array, ""] | float
-    apply: Apply
-    channels: int = 2
+    model: ColouredModel
     block_size: int = BLOCK
 
     def __call__(self, state: Any, key: RandomKey, /) -> Metrics:
@@ -107,40 +102,22 @@ class HeldOutDomainsProbe:
         paints = prng.stream(state.key, "held-out colouring")
         labels, colours = colour(paints, self.digits.shapes, self.colour_noise[domains], self.label_noise)
         return judge_domains(
-            self.apply, state.params, self.digits.pictures, Colouring(domains, labels, colours), count, self.channels,
+            self.model, state.params, self.digits.pictures, Colouring(domains, labels, colours), count,
             self.block_size,
         )  # fmt: skip
 
 
 def judge_domains(
-    apply: Apply,
+    model: ColouredModel,
     params: Params,
     pictures: Float[Array, "n pixels"],
     drawn: Colouring,
     num_domains: int,
-    channels: int = 2,
     block_size: int = BLOCK,
 ) -> Metrics:
     """``accuracy`` and ``risk`` (nats), means over domains; ``accuracies`` and ``risks`` of each (m,)."""
-    logits = _logits(apply, params, pictures, drawn, channels, block_size)
+    logits = coloured_logits(model, params, pictures, drawn.colours, block_size)
     risks = binary_domain_risks(logits, drawn.labels, drawn.domains, num_domains).risks
     right = ((logits > 0) == (drawn.labels == 1)).astype(jnp.float32)
     accuracies = by_domain(right, drawn.domains, num_domains)
     return {"accuracy": accuracies.mean(), "risk": risks.mean(), "accuracies": accuracies, "risks": risks}
-
-
-def _logits(
-    apply: Apply,
-    params: Params,
-    pictures: Array,
-    drawn: Colouring,
-    channels: int,
-    block_size: int,
-    *,
-    keep_products: bool = False,
-) -> Float[Array, " n"]:
-    def one(rows: tuple[Array, Array]) -> Float[Array, " rows"]:
-        inputs = rows[0] if channels == 1 else paint(*rows, channels)
-        return apply(params, inputs)[:, 0]
-
-    return in_blocks(one, (pictures, drawn.colours), block_size, keep_products=keep_products)

@@ -13,10 +13,10 @@ from mlrisk.config import setting
 from mlrisk.data.coloured import GreyDigits, grey_digits
 from mlrisk.data.loading import load
 from mlrisk.errors import BadInput, one_of
+from mlrisk.harness.colour_blocks import ColouredModel
 from mlrisk.harness.loop import Train, make_train
-from mlrisk.models.mlp import mlp
 from mlrisk.objectives.domains import METHODS, Penalty, at_step
-from mlrisk.types import Examples, Model, Objective, Probe, Sampler
+from mlrisk.types import Examples, Objective, Probe, Sampler
 
 WORDS = {"erm": "ERM", "group_dro": "RI", "mm_rex": "MM-REx", "v_rex": "V-REx", "irm_v1": "IRMv1"}
 """The methods as the papers call them; RI is risk interpolation, group DRO."""
@@ -74,11 +74,6 @@ def grey_parts(dataset: str, data_dir: str | None, pool: int, stride: int = 2) -
     return GreyParts(*(grey_digits(examples, stride) for examples in (train, source.test, test)))
 
 
-def coloured_mlp(hidden: int, inputs: int) -> Model:
-    """Two hidden layers of ReLU, Glorot's uniform weights, biases zero, one logit."""
-    return mlp((inputs,), (hidden, hidden), 1, init="glorot_uniform")
-
-
 def penalties(
     methods: Sequence[str],
     one: ColouredSetting,
@@ -104,7 +99,7 @@ def penalties(
 
 
 def coloured_train(
-    model: Model,
+    model: ColouredModel,
     objective: Objective,
     one: ColouredSetting,
     sampler: Sampler,
@@ -114,6 +109,6 @@ def coloured_train(
 ) -> Train:
     """The training of one lane: Adam, full batch, the penalty's schedule; final parameters are not kept."""
     return make_train(
-        model, objective, optax.adam(one.learning_rate), sampler, probes, num_steps=one.steps, probe_every=judge_every,
-        schedule=schedule, keep_state=False,
+        model.painted, objective, optax.adam(one.learning_rate), sampler, probes, num_steps=one.steps,
+        probe_every=judge_every, schedule=schedule, keep_state=False,
     )  # fmt: skip
