@@ -31,11 +31,13 @@ LOOKS = {"ERM": "ink", "group DRO": "orange", "MM-REx": "green", "V-REx": "blue"
 class Config:
     """Question: do small models under REx spend capacity where data are rare? Krueger et al. 2021, appendix C.2."""
 
-    capacities: tuple[int, ...] = setting((2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16), "Legendre polynomials", at_least=2)
+    capacities: tuple[int, ...] = setting(
+        (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16), "Legendre polynomials", at_least=2, items=1
+    )
     shown: int = setting(5, "the capacity of claims and figures; one of the capacities", at_least=2)
-    betas: tuple[float, ...] = setting((1.0, 10.0, 100.0, 1e3, 1e4), "weights of V-REx's variance", above=0)
-    lambdas: tuple[float, ...] = setting((-1.0, -2.0, -4.0, -10.0), "least weights of MM-REx", below=0)
-    rare: tuple[float, ...] = setting((0.01, 0.1), "mass of the rare region, one a domain", above=0, below=1)
+    betas: tuple[float, ...] = setting((1.0, 10.0, 100.0, 1e3, 1e4), "weights of V-REx's variance", above=0, items=1)
+    lambdas: tuple[float, ...] = setting((-1.0, -2.0, -4.0, -10.0), "least weights of MM-REx", below=0, items=1)
+    rare: tuple[float, ...] = setting((0.01, 0.1), "mass of the rare region, one a domain", above=0, below=1, items=2)
     waves: float = setting(1.0, "periods of the sine from 0 to 1", above=0)
     resolution: int = setting(4001, "points of the path on which minima are found", at_least=11)
     seed: int = setting(0, "root of all random numbers; nothing is random here", at_least=0)

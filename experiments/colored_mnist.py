@@ -52,9 +52,9 @@ class Config:
     data_dir: str | None = setting(None, "where prepared data sets are", identity=False)
     pool: int = setting(1000, "training pictures; the rest of the training split is the test domain", at_least=2)
     label_noise: float = setting(0.25, "probability that a label is wrong", at_least=0, at_most=1)
-    train_noise: tuple[float, ...] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1)
+    train_noise: tuple[float, ...] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1, items=2)
     test_noise: float = setting(0.9, "the same in the test domain", at_least=0, at_most=1)
-    settings: tuple[str, ...] = setting(("default",), "which of the two settings are run: default, tuned")
+    settings: tuple[str, ...] = setting(("default",), "which of the two settings are run: default, tuned", items=1)
     default: ColouredSetting = setting(ColouredSetting(), "the setting of the published code's defaults")
     tuned: ColouredSetting = setting(coloured_runs.TUNED, "the setting that IRM was tuned to, on the test domain")
     grey: ColouredSetting = setting(coloured_runs.ORACLE, "the setting of the oracle that sees no colours")
@@ -117,7 +117,8 @@ def _sweep(
         "test_domain": held_out(data.test, jnp.asarray([config.test_noise])),
     }
     objective = make_objective(config, model)
-    train = coloured_train(model, objective, one, sampler, probes, block_length(one.steps, config.judgements))
+    every = block_length(one.steps, config.judgements, "judgements")
+    train = coloured_train(model, objective, one, sampler, probes, every)
     hypers = coloured_runs.penalties(["erm"] if name == GREY else methods, one)
     keys = prng.lane_keys(key, config.restarts)
     fit = sweep(train, keys, hypers, lanes=config.lanes or "auto", run_dir=run_dir / name)

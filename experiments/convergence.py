@@ -42,8 +42,8 @@ class Arm:
     """One resolution of the pictures, with the grids of widths and sizes."""
 
     block: int = setting(1, "side of the blocks of pixels that are averaged", at_least=1)
-    widths: tuple[int, ...] = setting((64, 256), "units of each hidden layer, at the fixed size", at_least=1)
-    sizes: tuple[int, ...] = setting((500, 1000), "training examples, at the fixed width", at_least=2)
+    widths: tuple[int, ...] = setting((64, 256), "units of each hidden layer, at the fixed size", at_least=1, items=1)
+    sizes: tuple[int, ...] = setting((500, 1000), "training examples, at the fixed width", at_least=2, items=1)
     epochs: int = setting(100, "passes over the training set, at most", at_least=1)
     judged: int = setting(1, "judgements in an epoch", at_least=1)
 
@@ -58,7 +58,7 @@ class Config:
     full: Arm = setting(Arm(), "pictures as they are")
     width: int = setting(256, "units of each hidden layer where the size varies", at_least=1)
     size: int = setting(1000, "training examples where the width varies", at_least=2)
-    input_levels: tuple[float, ...] = setting((0.2, 0.5, 1.0), "shares of random inputs, rising", above=0, at_most=1)
+    input_levels: tuple[float, ...] = setting((0.2, 0.5, 1.0), "random inputs, rising", above=0, at_most=1, items=1)
     label_level: float = setting(0.5, "share of random labels", above=0, at_most=1)
     depth: int = setting(2, "hidden layers", at_least=1)
     optimizer: OptimizerConfig = setting(OptimizerConfig(learning_rate=0.1))

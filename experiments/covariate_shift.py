@@ -44,7 +44,7 @@ class Config:
     train_noise: tuple[float, float] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1)
     test_noise: float = setting(0.9, "the same in the test domain", at_least=0, at_most=1)
     shares: tuple[float, ...] = setting((0.1, 0.3, 0.5), "p: share of group 0 in domain 1, of group 1 in domain 2",
-                                        at_least=0, at_most=1)  # fmt: skip
+                                        at_least=0, at_most=1, items=1)  # fmt: skip
     training: ColouredSetting = setting(ColouredSetting(), "of the figure's lanes")
     restarts: int = setting(3, "restarts of the figure's lanes", at_least=2)
     draws: int = setting(4, "random settings of the search", at_least=1)

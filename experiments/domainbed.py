@@ -52,7 +52,7 @@ class Config:
     image_size: int = setting(224, "pixels of a side of the folder's pictures", at_least=1)
     depth: int = setting(50, "layers of the ResNet for the folder's pictures, 18 or 50")
     weights: str | None = setting(None, "pretrained ResNet as .npz with torchvision's names (default: none)")
-    algorithms: tuple[str, ...] = setting(("ERM", "IRM", "GroupDRO", "VREx", "CORAL", "MMD"), "by DomainBed's names")
+    algorithms: tuple[str, ...] = setting(("ERM", "IRM", "GroupDRO", "VREx", "CORAL", "MMD"), "by name", items=1)
     test_domains: tuple[str, ...] = setting((), "domains to test on, by name (default: each in turn)")
     leave_one_out: bool = setting(default=True, help="also train without pairs of domains, which the second rule needs")
     draws: int = setting(20, "points of the random search; the first has the defaults", at_least=1)
@@ -163,7 +163,7 @@ def _sweep(config: Config, data: Data, algorithm: str, lanes: Lanes, keys: Any, 
         DomainSampler(data.source, batch),
         probes,
         num_steps=config.num_steps,
-        probe_every=block_length(config.num_steps, config.checkpoints),
+        probe_every=block_length(config.num_steps, config.checkpoints, "checkpoints"),
         schedule=at_step,
         keep_state=False,
     )

@@ -38,7 +38,7 @@ HALVES = {"grid_2x2": 8.5}  # half the side of a picture's square; 6 for the oth
 class Config:
     """Question: do sigmoidal maps learn many modes where affine ones fail? Huang et al. 2018, grids of Gaussians."""
 
-    models: tuple[Literal["affine", "affine deep", "dsf", "ddsf"], ...] = setting(KINDS, "which flows")
+    models: tuple[Literal["affine", "affine deep", "dsf", "ddsf"], ...] = setting(KINDS, "which flows", items=1)
     num_layers: int = setting(2, "autoregressive layers of each flow", at_least=1)
     deep_layers: int = setting(6, "layers of the deeper affine flow", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((64, 64), "hidden units of each layer's conditioner", at_least=1)

@@ -40,7 +40,7 @@ SQUARE = ((-5.0, 5.0), (-5.0, 5.0))
 class Config:
     """Question: do sigmoidal maps separate modes where affine ones fail? Huang et al. 2018, toy energies."""
 
-    models: tuple[Literal["affine", "affine deep", "dsf", "ddsf"], ...] = setting(KINDS, "which flows")
+    models: tuple[Literal["affine", "affine deep", "dsf", "ddsf"], ...] = setting(KINDS, "which flows", items=1)
     num_layers: int = setting(2, "autoregressive layers of each flow", at_least=1)
     deep_layers: int = setting(6, "layers of the deeper affine flow", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((64, 64), "hidden units of each layer's conditioner", at_least=1)

@@ -42,7 +42,11 @@ class Config:
     dim: int = setting(5, "causes, and as many effects", at_least=1, at_most=8)
     count: int = setting(1000, "examples of each domain", at_least=20)
     regs: tuple[float, ...] = setting(
-        (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1), "shares of the risks, the rest is the penalty's", at_least=0, at_most=1
+        (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+        "shares of the risks, the rest is the penalty's",
+        at_least=0,
+        at_most=1,
+        items=1,
     )
     optimizer: OptimizerConfig = setting(OptimizerConfig(name="adam", learning_rate=1e-3))
     num_steps: int = setting(100_000, "optimiser steps of IRM and REx", at_least=1)

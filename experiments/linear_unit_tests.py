@@ -36,7 +36,9 @@ class Config:
     """Question: which methods pass the linear unit tests for invariance? Aubin et al. 2021."""
 
     count: int = setting(1000, "examples of each domain and split", at_least=10)
-    penalties: tuple[float, ...] = setting((1.0, 100.0, 1e4), "weights of the penalties; one is chosen", above=0)
+    penalties: tuple[float, ...] = setting(
+        (1.0, 100.0, 1e4), "weights of the penalties; one is chosen", above=0, items=1
+    )
     optimizer: OptimizerConfig = setting(OptimizerConfig(name="adam", learning_rate=0.01))
     num_steps: int = setting(3000, "full-batch steps", at_least=1)
     seeds: int = setting(10, "repetitions: problems drawn anew", at_least=2)

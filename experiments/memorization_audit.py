@@ -62,7 +62,7 @@ class Config:
     seeds: int = setting(10, "networks trained on all examples", at_least=2)
     subsets: int = setting(100, "networks trained on random 70 % of them, for the memorization score", at_least=2)
     directions: int = setting(1, "directions of the curvature, at each epoch and seed", at_least=1)
-    radii: tuple[float, ...] = setting((0.025, 0.05, 0.1), "radii of critical samples, in input stds", above=0)
+    radii: tuple[float, ...] = setting((0.025, 0.05, 0.1), "radii of critical samples, in input stds", above=0, items=1)
     sensitivity_seeds: int = setting(2, "trainings that are differentiated (SGD only)", at_least=1)
     sensitivity_times: int = setting(4, "times at which the loss is differentiated", at_least=1)
     seed: int = setting(0, "root of all random numbers", at_least=0)

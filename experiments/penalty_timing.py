@@ -36,10 +36,12 @@ class Config:
     data_dir: str | None = setting(None, "where prepared data sets are", identity=False)
     pool: int = setting(1000, "training pictures; the rest of the training split is the test domain", at_least=2)
     label_noise: float = setting(0.25, "probability that a label is wrong", at_least=0, at_most=1)
-    train_noise: tuple[float, ...] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1)
+    train_noise: tuple[float, ...] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1, items=2)
     test_noise: float = setting(0.9, "the same in the test domain", at_least=0, at_most=1)
     training: ColouredSetting = setting(ColouredSetting(), "of all lanes, but for the switch")
-    switches: tuple[int, ...] = setting((0, 100, 200, 400), "steps at which the penalty switches on", at_least=0)
+    switches: tuple[int, ...] = setting(
+        (0, 100, 200, 400), "steps at which the penalty switches on", at_least=0, items=1
+    )
     judgements: int = setting(10, "times that a network is judged; divides the steps", at_least=1)
     memorisation_steps: int = setting(1000, "steps without penalty or weight decay", at_least=1)
     memorisation_judgements: int = setting(20, "times that these are judged; divides them", at_least=1)
@@ -81,8 +83,8 @@ def run(config: Config, key: RandomKey, run_dir: Path) -> Records:
     switches = list(config.switches) * len(METHODS)
     base = config.training
     free = ColouredSetting(base.hidden, 0.0, base.learning_rate, 0, 0.0, config.memorisation_steps)
-    every = (block_length(base.steps, config.judgements),
-             block_length(free.steps, config.memorisation_judgements))  # fmt: skip
+    every = (block_length(base.steps, config.judgements, "judgements"),
+             block_length(free.steps, config.memorisation_judgements, "memorisation_judgements"))  # fmt: skip
     parts = {
         "switches": _sweep(config, data, lane_key, run_dir / "chunks" / "switches", base, methods, switches, every[0]),
         "memorisation": _sweep(

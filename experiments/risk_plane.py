@@ -37,10 +37,12 @@ class Config:
     data_dir: str | None = setting(None, "where prepared data sets are", identity=False)
     pool: int = setting(1000, "training pictures; the rest of the training split is for the test domains", at_least=2)
     label_noise: float = setting(0.25, "probability that a label is wrong", at_least=0, at_most=1)
-    train_noise: tuple[float, ...] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1)
+    train_noise: tuple[float, ...] = setting((0.2, 0.1), "P(colour is not the label's)", at_least=0, at_most=1, items=2)
     test_noise: tuple[float, ...] = setting(tuple(i / 10 for i in range(11)), "the same in the test domains",
-                                            at_least=0, at_most=1)  # fmt: skip
-    weights: tuple[float, ...] = setting((0.0, 100.0, 10_000.0), "penalty weights on (R1 - R2)^2, rising", at_least=0)
+                                            at_least=0, at_most=1, items=1)  # fmt: skip
+    weights: tuple[float, ...] = setting(
+        (0.0, 100.0, 10_000.0), "penalty weights on (R1 - R2)^2, rising", at_least=0, items=1
+    )
     training: ColouredSetting = setting(ColouredSetting(switch=101), "of all lanes, but for the weight")
     restarts: int = setting(5, "restarts per weight", at_least=2)
     seed: int = setting(0, "root of all random numbers", at_least=0)

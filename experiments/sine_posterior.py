@@ -37,7 +37,7 @@ MODES = tuple(f"{mode:.1f} Hz" for mode in sine.MODES)
 class Config:
     """Question: does one sigmoidal map find all modes of a posterior? Huang et al. 2018, the sine wave."""
 
-    models: tuple[Literal["affine", "dsf", "ddsf"], ...] = setting(KINDS, "which maps")
+    models: tuple[Literal["affine", "dsf", "ddsf"], ...] = setting(KINDS, "which maps", items=1)
     units: int = setting(24, "sigmoids of a map", at_least=1)
     optimizer: OptimizerConfig = setting(OptimizerConfig(name="adam", learning_rate=0.01))
     batch_size: int = setting(320, "fresh samples in a step", at_least=1)

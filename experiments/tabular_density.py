@@ -59,7 +59,7 @@ class Config:
     val_size: int | None = setting(None, "validation rows (default: as published)", at_least=1)
     test_size: int | None = setting(None, "test rows (default: as published)", at_least=2)
     standardise: Literal["scale", "cholesky"] = setting("scale", "fixed first map: scales, or the whole covariance")
-    models: tuple[str, ...] = setting(("maf_affine", "maf_ddsf"), "which models")
+    models: tuple[str, ...] = setting(("maf_affine", "maf_ddsf"), "which models", items=1)
     num_layers: int = setting(5, "autoregressive layers", at_least=1)
     hidden_sizes: tuple[int, ...] = setting((100, 100), "hidden units of each conditioner", at_least=1)
     units: int = setting(16, "sigmoids of each map, bins of a spline", at_least=2)

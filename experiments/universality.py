@@ -39,7 +39,7 @@ DENSE = np.linspace(-5, 5, 2001)
 class Config:
     """Question: how fast does the error of a sigmoidal map fall with its sigmoids? Huang et al. 2018, universality."""
 
-    units: tuple[int, ...] = setting((2, 4, 8, 16, 32), "how many sigmoids", at_least=2, at_most=90)
+    units: tuple[int, ...] = setting((2, 4, 8, 16, 32), "how many sigmoids", at_least=2, at_most=90, items=1)
     optimizer: OptimizerConfig = setting(OptimizerConfig(name="adam", learning_rate=0.03))
     points: int = setting(256, "points at which a fit is compared with its target", at_least=10)
     num_steps: int = setting(4000, "steps of each fit; the rate falls along a cosine", at_least=1)

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed, rest = _parser().parse_known_args(given)
         if parsed.command not in ("run", "sweep") and rest:
             raise BadInput(f"{parsed.command}: {rest[0]!r} is not an argument; see mlrisk {parsed.command} --help")
+        if parsed.command in ("run", "sweep") and parsed.show_help and parsed.experiment is None:
+            print(parsed.usage(), end="")
+            return 0
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         logging.getLogger("mlrisk").setLevel(logging.INFO)
         return parsed.call(parsed, rest, given)
@@ -69,7 +72,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--coordinator", help="host:port of process 0, where no scheduler says it")
     run.add_argument("--num_processes", type=int, help="how many processes there are")
     run.add_argument("--process_id", type=int, help="which of them this is")
-    run.set_defaults(call=_run)
+    run.set_defaults(call=_run, usage=run.format_help)
 
 
 def _add_sweep(commands: Any) -> None:
@@ -81,7 +84,7 @@ def _add_sweep(commands: Any) -> None:
     sweep.add_argument("--slurm", action="append", default=[], metavar="KEY=VALUE", help="options of the scheduler")
     sweep.add_argument("--jobs", type=int, default=1, help="jobs at a time")
     sweep.add_argument("--dry_run", action="store_true", help="show the plan and stop")
-    sweep.set_defaults(call=_sweep)
+    sweep.set_defaults(call=_sweep, usage=sweep.format_help)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str], command: str) -> int:
     """``mlrisk run``: one config, here; done runs are left as they are."""
     experiment = _experiment(parsed)
     if parsed.show_help:
-        return _help(experiment)
+        return _help(experiment, parsed.command)
     work = _job(experiment, parsed, _overrides(rest))
     configure(devices=parsed.devices, cluster=_cluster(parsed))
     if work.done and not parsed.force:
@@ -42,7 +42,7 @@ def sweep(parsed: argparse.Namespace, rest: Sequence[str], command: str) -> int:
     """``mlrisk sweep``: the plan of a grid of configs, then those that are not done yet."""
     experiment = _experiment(parsed)
     if parsed.show_help:
-        return _help(experiment)
+        return _help(experiment, parsed.command)
     if parsed.jobs < 1:
         raise BadInput(f"jobs: {parsed.jobs} is not allowed, it must be at least 1")
     if parsed.launcher not in launch.LAUNCHERS:
@@ -192,7 +192,7 @@ def _cluster(parsed: argparse.Namespace) -> Cluster | None:
     return Cluster(*explicit) if parsed.distributed or parsed.coordinator else None
 
 
-def _help(experiment: Experiment) -> int:
+def _help(experiment: Experiment, command: str) -> int:
     print(f"{experiment.name}: {experiment.question}\n\nfields (--field value), with their defaults before any preset:")
     rows = [
         (f"  --{name}", str(value), field.metadata.get("help", ""))
@@ -203,6 +203,5 @@ def _help(experiment: Experiment) -> int:
     _columns(
         [(f"  {p.name}", p.card.get("time", ""), p.card.get("what", "")) for p in presets(experiment.name).values()]
     )
-    print("\noptions: --config, --out DIR, --force, --devices N, --distributed")
-    print("         --coordinator HOST:PORT, --num_processes N, --process_id I")
+    print(f"\noptions: mlrisk {command} --help")
     return 0

@@ -24,7 +24,7 @@ BOUNDS = {
 }
 
 
-def setting(default: Any, help: str = "", *, identity: bool = True, **bounds: float | int) -> Any:
+def setting(default: Any, help: str = "", *, identity: bool = True, items: int = 0, **bounds: float | int) -> Any:
     """A config field with its explanation and bounds.
 
     Args:
@@ -32,6 +32,7 @@ def setting(default: Any, help: str = "", *, identity: bool = True, **bounds: fl
         help: one line for ``--help``.
         identity: False for fields that change how a run is carried out but not what it computes; they stay out
             of the hash.
+        items: the fewest elements of a tuple.
         bounds: ``at_least``, ``above``, ``at_most``, ``below``; for tuples, of each element.
 
     Raises:
@@ -39,7 +40,8 @@ def setting(default: Any, help: str = "", *, identity: bool = True, **bounds: fl
     """
     if unknown := set(bounds) - set(BOUNDS):
         raise TypeError(f"setting: {unknown} are no bounds; use {', '.join(BOUNDS)}")
-    return dataclasses.field(default=default, metadata={"help": help, "identity": identity, "bounds": bounds})
+    metadata = {"help": help, "identity": identity, "items": items, "bounds": bounds}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def load(cls: type[Config], preset: Path | None, overrides: Mapping[str, Any], experiment: str) -> Config:
@@ -174,6 +176,8 @@ def _decode(cls: type[Config], raw: dict[str, Any]) -> Config:
         raise BadInput(f"{name}: {value!r} is not allowed, it must be {wants}") from error
     for name, field, value in walk(config):
         _check_bounds(name, value, field.metadata.get("bounds", {}))
+        if isinstance(value, tuple) and len(value) < (fewest := field.metadata.get("items", 0)):
+            raise BadInput(f"{name}: {value} is not allowed, it must have at least {fewest} item{'s' * (fewest > 1)}")
     return config
 
 

@@ -101,6 +101,16 @@ CASES = {
     "run noise_levels --digits.attacked 51": (2, "attacked: 51 is not allowed, there are 50 validation examples"),
     "run noise_levels --digits.radii 0": (2, "digits.radii: (0.0,) is not allowed, it must be above 0"),
     "run noise_levels --digits.network.name transformer": (2, "digits.network.name: 'transformer' is not one of mlp, cnn"),
+    "run risk_plane --weights []": (2, "weights: () is not allowed, it must have at least 1 item"),
+    "run risk_plane --train_noise 0.1": (2, "train_noise: (0.1,) is not allowed, it must have at least 2 items"),
+    "run colored_mnist --train_noise 0.2,0.1,1.3": (2, "train_noise: (0.2, 0.1, 1.3) is not allowed, it must be at least 0 and at most 1"),
+    "run colored_mnist --label_noise 1.5": (2, "label_noise: 1.5 is not allowed, it must be at least 0 and at most 1"),
+    "run colored_mnist --default.weight=-1": (2, "default.weight: -1.0 is not allowed, it must be at least 0"),
+    "run colored_mnist --pool 2": (2, "labels: all digits are of one class; some below 5 and some from 5 are needed"),
+    "run colored_mnist --pool 5000": (2, "pool: 5000 is not below 1442, the training pictures; the rest is the test domain"),
+    "run domainbed --config smoke --test_domains=-95%": (2, "test_domains: '-95%' is not one of +90%, +80%, -90%; did you mean '-90%'?"),
+    "run domainbed --config smoke --domains folder --folder {dir}/none": (3, None),
+    "run finance --dataset kaggle --data_dir {dir}/none": (3, None),
     "run regularisers --dropout 1": (2, "dropout: (1.0,) is not allowed, it must be at least 0 and below 1"),
     "run regularisers --adversarial 1.5": (2, "adversarial: (1.5,) is not allowed, it must be at least 0 and at most 1"),
     "run regularisers --radius -1": (2, "radius: -1.0 is not allowed, it must be above 0"),
@@ -148,3 +158,11 @@ def test_a_closed_folder_gets_its_line(folder, capsys):
     (folder / "closed").mkdir(mode=0o500)
     assert main([*RUN.split(), "--out", str(folder / "closed")]) == 4
     assert "permission denied; choose another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["run"], ["sweep"], ["run", "discrete_example"], ["sweep", "discrete_example"]])
+def test_help_is_help(words, capsys, as_a_user):
+    assert main([*words, "--help"]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    assert ("--seeds 200" if len(words) == 1 else f"options: mlrisk {words[0]} --help") in said.out

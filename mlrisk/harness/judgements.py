@@ -3,14 +3,19 @@
 from mlrisk.errors import BadInput
 
 
-def block_length(num_steps: int, num_blocks: int) -> int:
+def block_length(num_steps: int, num_blocks: int, field: str = "num_blocks") -> int:
     """Steps of one block, for configs that say how many blocks they want.
+
+    Args:
+        num_steps: of the run.
+        num_blocks: a divisor of it.
+        field: what the config calls the number of blocks.
 
     Raises:
         BadInput: the blocks do not divide the steps.
     """
     if num_steps % num_blocks:
-        raise BadInput(f"num_blocks: {num_blocks} is not allowed, it must divide num_steps, which is {num_steps}")
+        raise BadInput(f"{field}: {num_blocks} is not allowed, it must divide the number of steps, {num_steps}")
     return num_steps // num_blocks
 
 
