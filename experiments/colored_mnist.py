@@ -187,10 +187,8 @@ def figures(records: Records, tables: Tables) -> Mapping[str, Plate]:
 
 def _chart(tables: Tables, settings: list[str]) -> Plate:
     figure = Figure(figsize=(4.4 * len(settings) + 0.8, 3.2))
-    rows, looks = (
-        tables["outcomes"].to_pylist(),
-        {w: {"color": c} for w, c in zip(WORDS.values(), COLOURS, strict=True)},
-    )
+    rows = tables["outcomes"].to_pylist()
+    looks = {word: {"color": color} for word, color in zip(WORDS.values(), COLOURS, strict=True)}
     for axes, name in zip(figure.subplots(1, len(settings), sharey=True, squeeze=False)[0], settings, strict=True):
         found: dict[str, list[Interval]] = {word: [] for word in WORDS.values()}
         for rule in RULES:
