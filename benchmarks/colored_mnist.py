@@ -1,7 +1,8 @@
 """Coloured MNIST at the published size: time against its operations at the measured peak, and against PyTorch.
 
-Two counts of operations: those of the published program, which multiplies with the channels that are zero too, and those
-that are left when pictures of one colour are taken together.
+There are two counts of operations: those of the published program, which multiplies with channels of zeros too, and
+those that are left when pictures of one colour are taken together.
+
 Random pictures stand in for the digits: the work is the same. One lane a device is timed, as the sweep runs them, for
 a few full-batch steps of each method; the PyTorch loop is the obvious script, all cores on one restart.
 """
