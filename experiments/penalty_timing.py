@@ -115,6 +115,7 @@ def _sweep(
 
 # 6. Analysis ----------------------------------------------------------------------------------------------------
 BY = ("part", "method", "switch")
+SMALLEST = 1e-30  # of what is shown on a logarithmic axis
 CURVES = {"risk": "train/risk", "V-REx penalty": "train/variance", "IRMv1 penalty": "train/slope"}
 
 
@@ -131,14 +132,16 @@ def analyse(records: Records) -> Tables:
     ]
     lines = []
     for quantity, name in CURVES.items():
-        found = {key: values for key, values in curves(records, name, BY).items() if key[0] == "memorisation"}
-        lines += curve_rows(found, BY, lambda key: records.arrays[f"{key[0]}/steps"], quantity=quantity)
+        logs = {key: np.log(np.maximum(values, SMALLEST)) for key, values in curves(records, name, BY).items()
+                if key[0] == "memorisation"}  # fmt: skip
+        rising = curve_rows(logs, BY, lambda key: records.arrays[f"{key[0]}/steps"], quantity=quantity)
+        lines += [row | {end: float(np.exp(row[end])) for end in ("value", "low", "high")} for row in rising]
     return {"switches": report.tidy_table(rows, SWITCHES), "memorisation": report.tidy_table(lines, MEMORISATION)}
 
 
 SWITCHES = "Accuracy at the last step against the step at which the penalty switches on; 95 % intervals over restarts."
 MEMORISATION = ("Without penalty and weight decay: mean risk (nats), population variance of the risks, and IRMv1's "
-                "penalty, means over the steps of a judgement and over restarts; 95 % intervals.")  # fmt: skip
+                "penalty, means over the steps of a judgement, geometric over restarts; 95 % intervals.")  # fmt: skip
 
 
 # 7. Figures -----------------------------------------------------------------------------------------------------
@@ -205,7 +208,8 @@ def _vanishes(quantity: str) -> Claim:
         note = f"largest {top['value']:.2g} at step {top['epoch']}, {last['value']:.2g} at step {last['epoch']}"
         ends = (end / top["value"] for end in (last["value"], last["low"], last["high"]))
         value, low, high = ends
-        return Obtained(value, low, high, 0, "below 0.1 of its largest value", value < 0.1, note)
+        seeds = tables["switches"].to_pylist()[0]["seeds"]
+        return Obtained(value, low, high, seeds, "below 0.1 of its largest value", value < 0.1, note)
 
     return Claim(name=f"{quantity.split()[0].lower()}-vanishes", statement=f"Memorisation drives the {quantity} to 0.",
                  source=SOURCE, published="to about 0", check=check)  # fmt: skip
