@@ -29,6 +29,7 @@ bench: $(VENV)/installed-bench  ## speed, as ratios to peers and to the matrix-p
 	$(BIN)/python -m benchmarks flows
 	$(BIN)/python -m benchmarks critical
 	$(BIN)/python -m benchmarks sensitivity
+	$(BIN)/python -m benchmarks colored_mnist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
