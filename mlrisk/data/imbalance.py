@@ -119,7 +119,9 @@ class ImbalancedSampler:
             first = jax.random.uniform(shades, colours.shape) < jnp.where(
                 colours == 0, shares[whole], 1 - shares[whole]
             )
-            return ColouredBatch(self.digits.pictures, Colouring(whole, labels, 2 * colours + 1 - first))
+            return ColouredBatch(
+                self.digits.pictures, Colouring(whole, labels, 2 * colours + (~first).astype(colours.dtype))
+            )
         return ColouredBatch(self.digits.pictures, Colouring(kept, labels, colours))
 
     def _shares(self, hyper: Any) -> Float[Array, " m"]:
