@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tables
 from mlrisk.files import write_json
 from mlrisk.harness.environment import environment
 from mlrisk.harness.runtime import configure
@@ -41,7 +42,7 @@ def _sweep(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
 
     widths = [int(width) for width in parsed.widths.split(",")]
     rows = sweep.run(widths, parsed.seeds, parsed.rounds, _peers(parsed, "loop,vmap"))
-    return rows, sweep.table(rows)
+    return rows, tables.table(rows)
 
 
 def _flows(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -49,27 +50,27 @@ def _flows(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     from benchmarks import flows
 
     rows = flows.run(parsed.rounds, _peers(parsed, "zuko,flowjax"))
-    return rows, flows.table(rows)
+    return rows, tables.table(rows)
 
 
 def _scaling(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     configure(devices=parsed.devices or 1)
-    from benchmarks import flows, scaling
+    from benchmarks import scaling
 
     rows = scaling.run(parsed.rounds)
     if parsed.figure:
         scaling.figure(rows, parsed.figure)
     slopes = [f"{axis}, {call}: {slope:.2f}" for (axis, call), slope in scaling.exponents(rows).items()]
-    return rows, flows.table(rows) + "\n\nexponents: " + "; ".join(slopes)
+    return rows, tables.table(rows) + "\n\nexponents: " + "; ".join(slopes)
 
 
 def _chapter(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     configure(devices=parsed.devices)
-    from benchmarks import chapter, sweep
+    from benchmarks import chapter
 
     names = tuple(parsed.experiments.split(",")) if parsed.experiments else chapter.EXPERIMENTS
     rows = chapter.run(parsed.data_dir, parsed.rounds, names)
-    return rows, f"{sweep.table(rows)}\n\nall lanes: {chapter.total_minutes(rows):.1f} minutes"
+    return rows, f"{tables.table(rows)}\n\nall lanes: {chapter.total_minutes(rows):.1f} minutes"
 
 
 def _critical(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -77,7 +78,7 @@ def _critical(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     from benchmarks import critical_samples
 
     rows = critical_samples.measure(parsed.rounds)
-    return rows, critical_samples.table(rows)
+    return rows, tables.table(rows)
 
 
 def _sensitivity(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -90,10 +91,10 @@ def _sensitivity(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]
 
 def _colored_mnist(parsed: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     configure(devices=parsed.devices)
-    from benchmarks import colored_mnist, sweep
+    from benchmarks import colored_mnist
 
     rows = colored_mnist.measure(parsed.rounds)
-    return rows, sweep.table(rows)
+    return rows, tables.table(rows)
 
 
 CALLS = {

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.operations import count
-from benchmarks.sweep import matmul_peak
+from benchmarks.timing import matmul_peak, seconds
 from mlrisk import config as configs
 from mlrisk.experiment import _module, find, presets
 from mlrisk.harness import Train, prepare
@@ -94,10 +94,6 @@ def _convolution_rate(channels: int) -> float:
     def convolve(images: Any, kernel: Any) -> Any:
         return jax.lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    operations, times = count(convolve, images, kernel), []
+    operations = count(convolve, images, kernel)
     convolve(images, kernel).block_until_ready()
-    for _ in range(5):
-        started = time.perf_counter()
-        convolve(images, kernel).block_until_ready()
-        times.append(time.perf_counter() - started)
-    return operations / min(times)
+    return operations / min(seconds(lambda: convolve(images, kernel)) for _ in range(5))

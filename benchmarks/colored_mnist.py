@@ -7,7 +7,6 @@ Random pictures stand in for the digits: the work is the same. One lane a device
 a few full-batch steps of each method; the PyTorch loop is the obvious script, all cores on one restart.
 """
 
-import time
 from statistics import median
 from typing import Any
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.operations import count
-from benchmarks.sweep import matmul_peak
+from benchmarks.timing import matmul_peak, seconds
 from mlrisk.data.coloured import ColouredSampler, GreyDigits
 from mlrisk.harness import prepare
 from mlrisk.harness.colour_blocks import coloured_mlp
@@ -43,7 +42,7 @@ def _row(units: int, rounds: int, *, peer: bool) -> dict[str, Any]:
     lanes.run(show=False)
     times: dict[str, list[float]] = {"ours": [], "torch": [], "peak": []}
     for _ in range(rounds):
-        times["ours"].append(_timed(lambda: lanes.run(show=False)) / (jax.device_count() * len(METHODS) * STEPS))
+        times["ours"].append(seconds(lambda: lanes.run(show=False)) / (jax.device_count() * len(METHODS) * STEPS))
         times["peak"].append(matmul_peak())
         if peer:
             from benchmarks import coloured_peer
@@ -84,9 +83,3 @@ def _lanes(units: int) -> tuple[Any, Any, Any]:
     sampler = ColouredSampler(digits, jnp.asarray([0.2, 0.1]))
     train = coloured_train(model, domain_objective(model, 2), one, sampler, {}, STEPS)
     return train, jax.random.split(key, jax.device_count()), penalties(METHODS, one)
-
-
-def _timed(call: Any) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started

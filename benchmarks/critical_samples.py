@@ -4,13 +4,13 @@ Both sides search the same examples with the same weights for the same number of
 that no search ends early. Rounds interleave the contenders, so that a machine whose speed drifts slows all of them.
 """
 
-import time
 from functools import partial
 from statistics import median
 from typing import Any
 
 import jax
 
+from benchmarks.timing import seconds
 from mlrisk.measures import critical_sample_ratio, lass_search
 from mlrisk.models import alexnet_small, mlp
 from mlrisk.types import Model
@@ -54,7 +54,7 @@ def _network(name: str, rounds: int) -> dict[str, Any]:
     found: dict[str, list[float]] = {call: [] for call in calls}
     for _ in range(rounds):
         for call, run in calls.items():
-            found[call].append(_timed(run))
+            found[call].append(seconds(run))
     times = {call: median(values) for call, values in found.items()}
     row = {
         "network": name,
@@ -88,17 +88,3 @@ def _iterations(model: Model, params: Any, x: jax.Array) -> int:
         lambda p, x: lass_search(partial(model.apply, p), x, jax.random.key(2), radius=SOON, num_steps=ITERATIONS)
     )
     return int(search(params, x).iterations)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    names = list(rows[0])
-    cells = [[f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in names] for row in rows]
-    lines = [names, ["---"] * len(names), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _timed(call: Any) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started

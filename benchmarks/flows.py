@@ -4,7 +4,6 @@ Same number of variables, batch, conditioner widths, units and transforms for al
 and medians are shown. Every time is in ms of a compiled call on data that are already there.
 """
 
-import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from benchmarks.timing import seconds
 from mlrisk.bijectors import Flow, masked_autoregressive_flow, neural_autoregressive_flow
 
 SIZES = ((6, 1024, (100, 100)), (63, 256, (512, 512)))
@@ -102,12 +102,7 @@ def ours(flow: Flow, event_size: int, batch: int) -> Calls:
 def timed(function: Callable[[], Any], repeats: int = 3) -> float:
     """Milliseconds of the best of some calls; the first, which may compile, does not count."""
     jax.block_until_ready(function())
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        jax.block_until_ready(function())
-        times.append(1000 * (time.perf_counter() - started))
-    return min(times)
+    return 1000 * min(seconds(function) for _ in range(repeats))
 
 
 def _rows(size: tuple[int, int, tuple[int, ...]], contenders: dict[str, Calls], times: dict) -> list[dict[str, Any]]:
@@ -124,10 +119,3 @@ def _rows(size: tuple[int, int, tuple[int, ...]], contenders: dict[str, Calls], 
         print(row, flush=True)
         rows.append(row)
     return rows
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown; what a contender lacks is left empty."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = [[f"{v:.3g}" if isinstance(v := row.get(name, ""), float) else str(v) for name in names] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [names, ["---"] * len(names), *text])

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from benchmarks import tables
 from mlrisk.data import epoch_order
 from mlrisk.measures import SGD, loss_sensitivity
 from mlrisk.models import mlp
@@ -38,11 +39,8 @@ def measure(rounds: int = 3, sizes: tuple[tuple[int, int], ...] = SIZES) -> list
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown, and for each contender the exponent of its time in the number of updates."""
-    names = list(rows[0])
-    cells = [[f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in names] for row in rows]
-    lines = ["| " + " | ".join(line) + " |" for line in (names, ["---"] * len(names), *cells)]
     slopes = ", ".join(f"{name} {slope:.2f}" for name, slope in exponents(rows).items())
-    return "\n".join([*lines, "", f"exponent of the run time in the number of updates: {slopes}"])
+    return "\n".join([tables.table(rows), "", f"exponent of the run time in the number of updates: {slopes}"])
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -4,14 +4,13 @@ The task is that of the easy-example sweep: 10,000 examples of 784 inputs, batch
 all contenders, so that a machine whose speed drifts slows all of them.
 """
 
-import time
 from statistics import median
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
+from benchmarks.timing import matmul_peak, seconds
 from mlrisk.data import EpochSampler
 from mlrisk.harness import make_train, prepare
 from mlrisk.harness.lanes import size
@@ -21,7 +20,6 @@ from mlrisk.types import Examples
 
 EXAMPLES, INPUTS, CLASSES, BATCH, RATE = 10_000, 784, 10, 128, 0.01
 STEPS = EXAMPLES // BATCH
-PEAK_SIZES = (1024, 2048, 4096)
 LOOP_SEEDS = 10  # the loop's time per seed does not depend on how many there are
 
 
@@ -40,7 +38,7 @@ def run(widths: list[int], seeds: int, rounds: int, peers: list[str]) -> list[di
 def _width(width: int, seeds: int, rounds: int, peers: list[str]) -> dict[str, Any]:
     prepared = _prepare(width, seeds)
     prepared.run(show=False)
-    contenders = {"ours": lambda: _timed(lambda: prepared.run(show=False)) / seeds}
+    contenders = {"ours": lambda: seconds(lambda: prepared.run(show=False)) / seeds}
     contenders |= {peer: _torch(peer, width, seeds) for peer in peers}
     found: dict[str, list[float]] = {"peak": []} | {name: [] for name in contenders}
     for _ in range(rounds):
@@ -69,19 +67,6 @@ def step_flops(width: int) -> int:
     return 2 * BATCH * (3 * products - INPUTS * width)
 
 
-def matmul_peak() -> float:
-    """Operations per second of XLA's square float32 product on one device that has all cores, the best of sizes."""
-    return max(_product_rate(size) for size in PEAK_SIZES)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    names = [name for name in rows[0] if name != "plan"]
-    cells = [[f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in names] for row in rows]
-    lines = [names, ["---"] * len(names), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _prepare(width: int, seeds: int) -> Any:
     keys = jax.random.split(jax.random.key(0), seeds)
     inputs = jax.random.normal(jax.random.key(1), (EXAMPLES, INPUTS))
@@ -92,19 +77,6 @@ def _prepare(width: int, seeds: int) -> Any:
     prepared = prepare(train, keys)
     print(prepared.engine.describe(), f"; data {size(inputs.nbytes)}")
     return prepared
-
-
-def _product_rate(n: int) -> float:
-    a = jnp.ones((n, n)) + jnp.eye(n)
-    product = jax.jit(jnp.matmul)
-    product(a, a).block_until_ready()
-    return max(2 * n**3 / _timed(lambda: product(a, a).block_until_ready()) for _ in range(3))
-
-
-def _timed(call: Any) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def _torch(peer: str, width: int, seeds: int) -> Any:

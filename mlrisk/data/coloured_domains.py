@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from mlrisk import prng
 from mlrisk.data.coloured import CHANNELS, colour, require_probability
-from mlrisk.data.domain_splits import HOLDOUT, Trial, interleaved_domains, scale_bytes
+from mlrisk.data.domain_splits import HOLDOUT, Trial, domain_of, interleaved_domains, scale_bytes
 from mlrisk.errors import BadInput
 from mlrisk.types import RandomKey
 
@@ -39,10 +39,7 @@ class ColouredDomains:
         split, paints = prng.streams(key, "domains", "colouring")
         count = self.shapes.shape[0]
         rows = interleaved_domains(split, count, self.num_domains, self.holdout)
-        noise = jnp.zeros(count)
-        for part in rows:
-            noise = noise.at[part.index].set(self.colour_noise[:, None])
-        labels, colours = colour(paints, self.shapes, noise)
+        labels, colours = colour(paints, self.shapes, self.colour_noise[domain_of(rows, count)])
         return Trial(rows, labels, colours)
 
     def render(self, pictures: Array, looks: Array) -> Array:

@@ -116,6 +116,14 @@ def _stacked(parts: list[Int[Array, " _"]]) -> Rows:
     return Rows(jnp.stack(padded), jnp.asarray([len(part) for part in parts], jnp.int32))
 
 
+def domain_of(rows: DomainRows, count: int) -> Int[Array, " n"]:
+    """The domain of each of ``count`` examples, all of which are in ``rows``."""
+    found = jnp.zeros(count, jnp.int32)
+    for part in rows:
+        found = found.at[part.index].set(jnp.arange(part.index.shape[0], dtype=jnp.int32)[:, None])
+    return found
+
+
 def take(source: DomainSource, trial: Trial, rows: Int[Array, "*batch"]) -> Examples:
     """The examples of the given rows as inputs of the network, with the axes of the rows in front."""
     flat = rows.reshape(-1)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mlrisk import prng
-from mlrisk.data.domain_splits import HOLDOUT, Trial, interleaved_domains, scale_bytes
+from mlrisk.data.domain_splits import HOLDOUT, Trial, domain_of, interleaved_domains, scale_bytes
 from mlrisk.errors import BadInput
 from mlrisk.types import RandomKey
 
@@ -95,10 +95,7 @@ class RotatedDomains:
         """Which digit is in which domain."""
         count = self.digits.shape[0]
         rows = interleaved_domains(prng.stream(key, "domains"), count, self.num_domains, self.holdout)
-        looks = jnp.zeros(count, jnp.int32)
-        for part in rows:
-            looks = looks.at[part.index].set(jnp.arange(self.num_domains, dtype=jnp.int32)[:, None])
-        return Trial(rows, self.digits, looks)
+        return Trial(rows, self.digits, domain_of(rows, count))
 
     def render(self, pictures: Array, looks: Array) -> Array:
         """The pictures turned by the angles of their domains, with one channel."""

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mlrisk.harness.blocks import in_blocks
+from mlrisk.data.coloured import CHANNELS
+from mlrisk.harness.blocks import in_blocks, over_blocks
 from mlrisk.models.mlp import mlp
 from mlrisk.types import Model, Params
 
@@ -38,7 +39,7 @@ class ColourBlocks(NamedTuple):
     places: Int[Array, " n"]
 
 
-def coloured_mlp(hidden: int, pixels: int, channels: int = 2) -> ColouredModel:
+def coloured_mlp(hidden: int, pixels: int, channels: int = CHANNELS) -> ColouredModel:
     """Two hidden layers of ReLU, Glorot's uniform weights, biases zero, one logit.
 
     Args:
@@ -65,8 +66,9 @@ def colour_blocks(colours: Int[Array, " n"], channels: int, size: int) -> Colour
     count = colours.shape[0]
     number = -(-count // size) + channels - 1
     ranks = jnp.cumsum(jax.nn.one_hot(colours, channels, dtype=jnp.int32), axis=0)
-    ends = jnp.cumsum(-(-ranks[-1] // size))
-    starts = jnp.concatenate([jnp.zeros_like(ends[:1]), ends[:-1]])
+    lengths = -(-ranks[-1] // size)
+    ends = jnp.cumsum(lengths)
+    starts = ends - lengths
     own = jnp.take_along_axis(ranks, colours[:, None], axis=1)[:, 0]
     places = starts[colours] * size + own - 1
     rows = jnp.full(number * size, count).at[places].set(jnp.arange(count), unique_indices=True)
@@ -111,12 +113,10 @@ def coloured_logits(
     if channels == 1:
         return in_blocks(lambda rows: apply(params, rows)[:, 0], pictures, block_size, keep_products=keep_products)
     blocks = colour_blocks(colours, channels, min(block_size, len(colours)))
-    number, size = blocks.rows.shape
 
-    def one(rows: tuple[Array, Array]) -> Float[Array, " rows"]:
-        own = pictures.at[rows[0]].get(mode="clip")
-        return apply(of_colour(params, rows[1][0], channels), own)[:, 0]
+    def one(block: tuple[Int[Array, " size"], Int[Array, ""]]) -> Float[Array, " size"]:
+        rows, colour = block
+        return apply(of_colour(params, colour, channels), pictures.at[rows].get(mode="clip"))[:, 0]
 
-    of_rows = jnp.broadcast_to(blocks.colours[:, None], (number, size)).reshape(-1)
-    found = in_blocks(one, (blocks.rows.reshape(-1), of_rows), size, keep_products=keep_products)
-    return found[blocks.places]
+    found = over_blocks(one, (blocks.rows, blocks.colours), keep_products=keep_products)
+    return found.reshape(-1)[blocks.places]

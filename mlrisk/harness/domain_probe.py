@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mlrisk.data.domain_splits import Trial, lane_trial, take
+from mlrisk.harness.blocks import in_blocks
 from mlrisk.types import Params, RandomKey
 
 
@@ -49,12 +50,9 @@ class DomainProbe:
         return dict(zip(self.names, shares, strict=True))
 
     def _correct(self, params: Params, trial: Trial, rows: Int[Array, " n"]) -> Float[Array, " n"]:
-        count = -(-rows.shape[0] // self.batch_size)
-        size = -(-rows.shape[0] // count)
-        padded = jnp.pad(rows, (0, count * size - rows.shape[0]), mode="edge").reshape(count, size)
-
-        def judge(batch: Array) -> Array:
+        def judge(batch: Int[Array, " b"]) -> Float[Array, " b"]:
             examples = take(self.source, trial, batch)
-            return jnp.argmax(self.apply(params, examples.inputs), -1) == examples.labels
+            correct = jnp.argmax(self.apply(params, examples.inputs), -1) == examples.labels
+            return correct.astype(jnp.float32)
 
-        return jax.lax.map(judge, padded).reshape(-1)[: rows.shape[0]].astype(jnp.float32)
+        return in_blocks(judge, rows, self.batch_size)
