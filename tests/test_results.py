@@ -40,3 +40,11 @@ def test_large_pictures_are_kept_small_or_refused(tmp_path):
         results._small(tmp_path / "noise.png")
     Image.fromarray((smooth % 255).astype(np.uint8)).resize((300, 300)).save(tmp_path / "small.png")
     assert results._small(tmp_path / "small.png") == (tmp_path / "small.png").read_bytes()
+
+
+@pytest.mark.parametrize(("arguments", "line"), [(["run"], "RUN_FOLDER and FIGURE"), (["run", "x"], "not a finished")])
+def test_wrong_arguments_are_one_line_and_write_nothing(arguments, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert results.main(arguments) == 2
+    assert line in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

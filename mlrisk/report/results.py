@@ -86,14 +86,20 @@ Small outcomes of runs, one folder a preset: claims, config, environment, one fi
 """
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Keep a run if one is given, then write the page."""
+def main(arguments: Sequence[str]) -> int:
+    """Keep a run if one is given, then write the page; 0, or 2 after one line of what is wrong."""
     results = Path("results")
-    if arguments:
-        run_dir, figure = arguments
-        print(f"kept in {keep(Path(run_dir), figure, results)}")
+    try:
+        if len(arguments) not in (0, 2):
+            raise BadInput("arguments: RUN_FOLDER and FIGURE, or neither")
+        if arguments:
+            print(f"kept in {keep(Path(arguments[0]), arguments[1], results)}")
+    except BadInput as error:
+        print(f"mlrisk: {error}", file=sys.stderr)
+        return error.exit_code
     write_text(results / "README.md", page(results))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
