@@ -49,15 +49,15 @@ def _watched(name: str, train: Any, keys: Any, hypers: Any, peaks: dict[str, flo
         lanes.run(show=False)
         started = time.perf_counter()
         fit = lanes.run(show=False)
-        seconds = time.perf_counter() - started
+        took = time.perf_counter() - started
         stopped = np.where(fit.stopped_at < 0, train.num_steps, fit.stopped_at).mean() / train.num_steps
         operations = count(train, keys[0], hyper, trips=_trips(train)) * stopped * jax.device_count()
         kernels = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(train.model.init, keys[0])) if leaf.ndim > 1]
         kind = "convolution" if any(len(shape) == 4 for shape in kernels) else "product"
         row = {"experiment": name, "kernels": " ".join("x".join(map(str, shape)) for shape in kernels),
                "lanes": lanes_of(keys, hypers),
-               "seconds a lane": seconds / jax.device_count(), "GFLOP/s": operations / seconds / 1e9, "peak of": kind,
-               "share of peak": operations / seconds / peaks[kind]}  # fmt: skip
+               "seconds a lane": took / jax.device_count(), "GFLOP/s": operations / took / 1e9, "peak of": kind,
+               "share of peak": operations / took / peaks[kind]}  # fmt: skip
         print(row, flush=True)
         seen.append(row)
     else:

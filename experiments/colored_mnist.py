@@ -215,9 +215,9 @@ def _lines(tables: Tables, name: str) -> Plate:
     return Plate(figure, f"{name}: accuracy in training domains, on held-out pictures of them, in the test domain.")
 
 
-COLOURS = (*list(PALETTE.values())[:5], PALETTE["ink"])  # PUBLISHED: train and test accuracy at the last step
+COLOURS = (*list(PALETTE.values())[:5], PALETTE["ink"])
 PUBLISHED = {"ERM": (0.874, 0.171), "RI": (0.889, 0.223), "MM-REx": (0.724, 0.661), "V-REx": (0.715, 0.687),
-             "IRMv1": (0.708, 0.669), "grey oracle": (0.735, 0.730)}  # fmt: skip
+             "IRMv1": (0.708, 0.669), "grey oracle": (0.735, 0.730)}  # train and test accuracy, last step # fmt: skip
 
 
 # 8. Claims ------------------------------------------------------------------------------------------------------
